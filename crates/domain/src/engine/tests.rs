@@ -1,0 +1,178 @@
+//! The engine's rules, told in its own vocabulary, and its laws over random histories.
+
+mod laws;
+mod stories;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::attempt::{Outcome, ProcessExit, Report, Usage, Verdict as CheckVerdict, WorkResult};
+use crate::event::Event;
+use crate::ids::{AttemptId, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId};
+use crate::plan::{RunSpec, Target, TaskSpec, tests as plans};
+use crate::policy::Limits;
+use crate::task::TaskState;
+use crate::worker::{Held, Registration};
+
+/// A world with a clock, that commits what it decides and remembers what it should do.
+struct Stage {
+    world: World,
+    now: Timestamp,
+    random: u64,
+    log: Vec<(Timestamp, Event)>,
+    effects: Vec<Effect>,
+    requests: u64,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        Self {
+            world: World::new(limits),
+            now: Timestamp(1_000_000),
+            random: 0,
+            log: Vec::new(),
+            effects: Vec::new(),
+            requests: 0,
+        }
+    }
+
+    fn give(&mut self, input: Input) -> Result<Answer, Rejection> {
+        let moment = Moment { now: self.now, random: self.random };
+        let decision = self.world.decide(moment, &input)?;
+        let answer = decision.answer.clone();
+        self.commit(decision);
+        loop {
+            let next = self.world.settle();
+            if next == Decision::default() {
+                return Ok(answer);
+            }
+            self.commit(next);
+        }
+    }
+
+    fn commit(&mut self, decision: Decision) {
+        for event in decision.events {
+            self.world.apply(self.now, &event).expect("every event of a decision is legal");
+            self.log.push((self.now, event));
+        }
+        if let Some(volatile) = decision.volatile {
+            self.world.note(self.now, &volatile);
+        }
+        self.effects.extend(decision.effects);
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now.after(span);
+        self.give(Input::Tick).expect("time can always pass");
+    }
+
+    fn submit(&mut self, spec: RunSpec, tasks: Vec<TaskSpec>) -> RunId {
+        let submission = Submission { spec: Arc::new(spec), tasks };
+        match self.give(Input::Submit(submission)).expect("a valid plan") {
+            Answer::Submitted(run) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn register(&mut self, name: &str, slots: u32) -> SessionEpoch {
+        self.register_with(name, slots, Vec::new())
+    }
+
+    fn register_with(&mut self, name: &str, slots: u32, inventory: Vec<Held>) -> SessionEpoch {
+        let registration = Registration {
+            worker: WorkerId(name.to_owned()),
+            embedded: false,
+            slots,
+            agents: vec!["coder".into()],
+            inventory,
+        };
+        match self.give(Input::Register(registration)).expect("a registration") {
+            Answer::Registered { session, .. } => session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The offers since the last call.
+    fn offers(&mut self) -> Vec<(AttemptId, OfferSeq)> {
+        let effects = std::mem::take(&mut self.effects);
+        let (offers, others): (Vec<_>, Vec<_>) =
+            effects.into_iter().partition(|effect| matches!(effect, Effect::Offer { .. }));
+        self.effects = others;
+        offers
+            .into_iter()
+            .filter_map(|effect| match effect {
+                Effect::Offer { attempt, offer, .. } => Some((attempt, offer)),
+                Effect::Poke { .. } | Effect::Integrate { .. } => None,
+            })
+            .collect()
+    }
+
+    fn claim(
+        &mut self,
+        (attempt, offer): (AttemptId, OfferSeq),
+        worker: &str,
+        session: SessionEpoch,
+    ) -> Result<Holder, Rejection> {
+        self.requests += 1;
+        let worker = WorkerId(worker.to_owned());
+        let request = RequestId(self.requests);
+        let claim = Claim { request, attempt, offer, worker: worker.clone(), session };
+        match self.give(Input::Claim(claim))? {
+            Answer::Granted(grant) => Ok(Holder { attempt, fence: grant.fence, worker, session }),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Claims the only offer and starts it.
+    fn start_next(&mut self, worker: &str, session: SessionEpoch) -> Holder {
+        let offers = self.offers();
+        assert_eq!(offers.len(), 1, "{offers:?}");
+        let holder = self.claim(offers[0], worker, session).expect("a grant");
+        self.give(Input::Started(holder.clone())).expect("a start");
+        holder
+    }
+
+    fn finish(&mut self, holder: &Holder, outcome: Outcome) -> Result<Answer, Rejection> {
+        let report = Arc::new(report(outcome));
+        self.give(Input::Finished { holder: holder.clone(), report })
+    }
+
+    fn state(&self, run: RunId, index: u32) -> &'static str {
+        self.world.task(TaskId { run, index }).expect("a task").record.state.name()
+    }
+}
+
+fn report(outcome: Outcome) -> Report {
+    let result = matches!(outcome, Outcome::Completed).then(|| WorkResult {
+        commit: "c".repeat(40),
+        base: "b".repeat(40),
+        bundle: "bundle".to_owned(),
+        bundle_bytes: 1,
+        files_changed: 1,
+        lines_added: 1,
+        lines_deleted: 0,
+    });
+    Report {
+        outcome,
+        summary: "the agent's words".to_owned(),
+        exit: Some(ProcessExit { code: Some(0), signal: None }),
+        verdict: CheckVerdict::Pass,
+        checks: Vec::new(),
+        result,
+        usage: Usage::default(),
+    }
+}
+
+fn targeted(uid: u128, concurrency: u32) -> RunSpec {
+    let target = Target { branch: "main".to_owned(), head: "a".repeat(40) };
+    RunSpec { target: Some(target), ..plans::run(uid, concurrency) }
+}
+
+fn integrated(key: &str, depends_on: &[u32]) -> TaskSpec {
+    TaskSpec { integrate: true, ..plans::task(key, depends_on) }
+}

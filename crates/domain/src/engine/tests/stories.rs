@@ -1,0 +1,367 @@
+//! One story a rule.
+
+use super::*;
+
+#[test]
+fn a_chain_runs_in_order_and_ends_the_run() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 2);
+    let run = stage.submit(plans::run(1, 2), vec![plans::task("a", &[]), plans::task("b", &[0])]);
+    assert_eq!((stage.state(run, 0), stage.state(run, 1)), ("active", "blocked"));
+    let first = stage.start_next("w", session);
+    stage.finish(&first, Outcome::Completed).expect("accepted");
+    assert_eq!((stage.state(run, 0), stage.state(run, 1)), ("succeeded", "active"));
+    let second = stage.start_next("w", session);
+    stage.finish(&second, Outcome::Completed).expect("accepted");
+    let names: Vec<_> = stage.log.iter().map(|(_, event)| event.name()).collect();
+    assert_eq!(names.last(), Some(&"run_finished"));
+    assert!(stage.world.run(run).expect("the run").is_finished());
+}
+
+#[test]
+fn a_submission_that_is_repeated_is_one_run() {
+    let mut stage = Stage::new();
+    let one = stage.submit(plans::run(7, 1), vec![plans::task("a", &[])]);
+    let events = stage.log.len();
+    let two = stage.submit(plans::run(7, 1), vec![plans::task("a", &[])]);
+    assert_eq!((one, stage.log.len()), (two, events));
+}
+
+#[test]
+fn no_more_is_offered_than_there_is_room_for() {
+    let tasks = || ["a", "b", "c", "d"].map(|key| plans::task(key, &[])).to_vec();
+    let per_agent = |limit| Limits {
+        per_agent: [("coder".to_owned(), limit)].into(),
+        ..Limits::default()
+    };
+    for (limits, concurrency, slots, expected) in [
+        (Limits::default(), 4, 4, 4),
+        (Limits::default(), 2, 4, 2),
+        (Limits::default(), 4, 3, 3),
+        (Limits { total: 1, ..Limits::default() }, 4, 4, 1),
+        (per_agent(2), 4, 4, 2),
+        (Limits { per_repository: 3, ..Limits::default() }, 4, 4, 3),
+    ] {
+        let mut stage = Stage::with_limits(limits);
+        stage.register("w", slots);
+        stage.submit(plans::run(1, concurrency), tasks());
+        assert_eq!(stage.offers().len(), expected);
+    }
+}
+
+#[test]
+fn higher_priority_goes_first() {
+    let mut stage = Stage::new();
+    stage.register("w", 1);
+    let urgent = TaskSpec { priority: 5, ..plans::task("urgent", &[]) };
+    let run = stage.submit(plans::run(1, 1), vec![plans::task("later", &[]), urgent]);
+    assert_eq!((stage.state(run, 0), stage.state(run, 1)), ("ready", "active"));
+}
+
+#[test]
+fn a_claim_is_exclusive_and_its_retry_gets_the_same_grant() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.register("one", 1), stage.register("two", 1));
+    stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    let offer = stage.offers()[0];
+    let claim = Claim {
+        request: RequestId(9),
+        attempt: offer.0,
+        offer: offer.1,
+        worker: WorkerId("one".to_owned()),
+        session: one,
+    };
+    let first = stage.give(Input::Claim(claim.clone()));
+    let events = stage.log.len();
+    assert_eq!(stage.give(Input::Claim(claim)), first, "the lost answer is given again");
+    assert_eq!(stage.log.len(), events);
+    assert_eq!(stage.claim(offer, "two", two), Err(Rejection::Taken { attempt: offer.0 }));
+}
+
+#[test]
+fn a_grant_that_never_starts_is_offered_again_under_a_new_fence() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.register("one", 1), stage.register("two", 1));
+    let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    let offer = stage.offers()[0];
+    let silent = stage.claim(offer, "one", one).expect("a grant");
+    stage.pass(Duration::from_secs(61));
+    let again = stage.offers()[0];
+    assert_eq!(again.0, offer.0, "it is the same attempt, nothing was burnt");
+    assert_eq!(stage.claim(offer, "two", two), Err(Rejection::ObsoleteOffer { attempt: offer.0 }));
+    let holder = stage.claim(again, "two", two).expect("a grant");
+    assert!(holder.fence > silent.fence);
+    let late = stage.give(Input::Started(silent.clone()));
+    assert_eq!(late, Err(Rejection::Fenced { attempt: silent.attempt, fence: silent.fence }));
+    stage.give(Input::Started(holder)).expect("a start");
+    assert_eq!(stage.state(run, 0), "active");
+}
+
+#[test]
+fn a_silent_worker_is_suspect_then_lost_and_its_late_result_is_refused() {
+    let mut stage = Stage::new();
+    let (one, two) = (stage.register("one", 1), stage.register("two", 1));
+    let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    let zombie = stage.start_next("one", one);
+    stage.pass(Duration::from_secs(31));
+    assert!(stage.offers().is_empty(), "a suspect is not replaced");
+    let heartbeat = Input::Heartbeat {
+        worker: zombie.worker.clone(),
+        session: one,
+        held: vec![Held { attempt: zombie.attempt, fence: zombie.fence }],
+    };
+    stage.give(heartbeat).expect("heard");
+    stage.pass(Duration::from_secs(29));
+    assert_eq!(stage.log.last().map(|(_, event)| event.name()), Some("attempt_recovered"));
+    stage.pass(Duration::from_secs(2));
+    stage.pass(Duration::from_secs(600));
+    stage.pass(Duration::from_secs(60));
+    let successor = stage.start_next("two", two);
+    assert_eq!(successor.attempt.number, 2);
+    let refused = stage.finish(&zombie, Outcome::Completed);
+    assert_eq!(refused, Err(Rejection::Fenced { attempt: zombie.attempt, fence: zombie.fence }));
+    assert_eq!(stage.state(run, 0), "active");
+    stage.finish(&successor, Outcome::Completed).expect("accepted");
+    assert_eq!(stage.state(run, 0), "succeeded");
+}
+
+#[test]
+fn failures_count_against_their_own_budgets() {
+    use Outcome::{AgentFailed, ChecksFailed, Infrastructure, Interrupted, TimedOut, Unrunnable};
+    let check = |outcomes: &[Outcome], expected: &str| {
+        let mut stage = Stage::new();
+        let session = stage.register("w", 1);
+        let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+        for outcome in outcomes {
+            let holder = stage.start_next("w", session);
+            stage.finish(&holder, outcome.clone()).expect("accepted");
+            stage.pass(Duration::from_secs(60));
+        }
+        assert_eq!(stage.state(run, 0), expected, "{outcomes:?}");
+    };
+    check(&[AgentFailed], "active");
+    check(&[AgentFailed, ChecksFailed], "failed");
+    check(&[Infrastructure, Infrastructure], "active");
+    check(&[Infrastructure, Infrastructure, Infrastructure], "failed");
+    check(&[Infrastructure, TimedOut, Infrastructure], "active");
+    check(&vec![Interrupted; 50], "active");
+    check(&[Unrunnable], "failed");
+}
+
+#[test]
+fn a_rate_limit_waits_as_long_as_asked_and_burns_nothing() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    let holder = stage.start_next("w", session);
+    let retry_after = Duration::from_secs(120);
+    stage.finish(&holder, Outcome::RateLimited { retry_after }).expect("accepted");
+    stage.pass(Duration::from_secs(119));
+    assert_eq!(stage.state(run, 0), "retry_wait");
+    stage.pass(Duration::from_secs(1));
+    assert_eq!(stage.state(run, 0), "active");
+}
+
+#[test]
+fn what_depends_on_a_failure_is_skipped_and_a_resume_tries_it_all_again() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    let tasks = vec![plans::task("a", &[]), plans::task("b", &[0]), plans::task("c", &[1])];
+    let run = stage.submit(plans::run(1, 1), tasks);
+    let holder = stage.start_next("w", session);
+    stage.finish(&holder, Outcome::Unrunnable).expect("accepted");
+    let states = |stage: &Stage| [0, 1, 2].map(|index| stage.state(run, index));
+    assert_eq!(states(&stage), ["failed", "skipped", "skipped"]);
+    assert!(stage.world.run(run).expect("the run").is_finished());
+    stage.give(Input::Resume { run }).expect("resumed");
+    assert_eq!(states(&stage), ["active", "blocked", "blocked"]);
+    for _ in 0..3 {
+        let holder = stage.start_next("w", session);
+        stage.finish(&holder, Outcome::Completed).expect("accepted");
+    }
+    assert_eq!(states(&stage), ["succeeded"; 3]);
+    assert_eq!(stage.give(Input::Resume { run }), Err(Rejection::NothingToResume { run }));
+}
+
+#[test]
+fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_is_confirmed() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    let tasks = vec![plans::task("a", &[]), plans::task("b", &[]), plans::task("c", &[0])];
+    let run = stage.submit(plans::run(1, 1), tasks);
+    let holder = stage.start_next("w", session);
+    let stop = Input::Stop { scope: Scope::Run(run), reason: "enough".to_owned() };
+    stage.give(stop).expect("stopping");
+    let states = |stage: &Stage| [0, 1, 2].map(|index| stage.state(run, index));
+    assert_eq!(states(&stage), ["active", "cancelled", "cancelled"]);
+    let poke = Effect::Poke { worker: holder.worker.clone(), attempt: holder.attempt };
+    assert_eq!(std::mem::take(&mut stage.effects), [poke]);
+    let Ok(Answer::Directives(wanted)) = stage.give(Input::Look(holder.clone())) else { panic!() };
+    assert_eq!(wanted.cancel.as_deref(), Some("enough"));
+    // The agent was faster than the order: the order was recorded first and wins.
+    stage.finish(&holder, Outcome::Completed).expect("accepted");
+    assert_eq!(states(&stage), ["cancelled"; 3]);
+    assert_eq!(stage.finish(&holder, Outcome::Completed), Ok(Answer::Done), "said twice");
+}
+
+#[test]
+fn a_stop_that_nobody_confirms_ends_unconfirmed() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    stage.start_next("w", session);
+    let stop = Input::Stop { scope: Scope::All, reason: "enough".to_owned() };
+    stage.give(stop).expect("stopping");
+    stage.pass(Duration::from_secs(60));
+    let task = stage.world.task(TaskId { run, index: 0 }).expect("a task");
+    assert_eq!(task.record.state, TaskState::Cancelled { unconfirmed: true });
+}
+
+#[test]
+fn what_is_said_reaches_the_running_agent_or_the_next_one() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    let task = TaskId { run, index: 0 };
+    let say = |text: &str| Input::Say { task, text: text.to_owned() };
+    let holder = stage.start_next("w", session);
+    stage.give(say("use tabs")).expect("recorded");
+    let Ok(Answer::Directives(wanted)) = stage.give(Input::Look(holder.clone())) else { panic!() };
+    assert_eq!(wanted.commands.len(), 1);
+    let seq = wanted.commands[0].seq;
+    stage.give(Input::CommandApplied { holder: holder.clone(), seq }).expect("noted");
+    stage.give(say("and be brief")).expect("recorded");
+    stage.finish(&holder, Outcome::AgentFailed).expect("accepted");
+    stage.pass(Duration::from_secs(2));
+    stage.effects.retain(|effect| matches!(effect, Effect::Offer { .. }));
+    let offer = stage.offers()[0];
+    let claim = Claim {
+        request: RequestId(77),
+        attempt: offer.0,
+        offer: offer.1,
+        worker: WorkerId("w".to_owned()),
+        session,
+    };
+    let Ok(Answer::Granted(grant)) = stage.give(Input::Claim(claim)) else { panic!() };
+    assert!(grant.prompt.contains("use tabs") && grant.prompt.contains("and be brief"));
+    assert!(grant.prompt.contains("the agent's words"), "the failure is told as well");
+    let record = &stage.world.task(task).expect("a task").record;
+    assert!(record.pending.is_empty(), "{:?}", record.pending);
+}
+
+#[test]
+fn a_result_is_integrated_once_and_moves_the_base_of_what_follows() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    let run = stage.submit(targeted(1, 1), vec![integrated("a", &[]), integrated("b", &[0])]);
+    let holder = stage.start_next("w", session);
+    stage.finish(&holder, Outcome::Completed).expect("accepted");
+    assert_eq!(stage.state(run, 0), "integrating");
+    let attempt = holder.attempt;
+    assert_eq!(std::mem::take(&mut stage.effects), [Effect::Integrate { attempt }]);
+    let commit = "d".repeat(40);
+    let prepare = Input::PrepareIntegration {
+        attempt,
+        branch: "main".to_owned(),
+        old: "a".repeat(40),
+        new: commit.clone(),
+    };
+    stage.give(prepare.clone()).expect("announced");
+    let stop = Input::Stop { scope: Scope::Task(attempt.task), reason: "late".to_owned() };
+    assert_eq!(stage.give(stop), Ok(Answer::Stopping(Vec::new())), "the announcement has won");
+    let done = Input::Integrated { attempt, commit: commit.clone() };
+    stage.give(done.clone()).expect("integrated");
+    assert_eq!(stage.give(done), Ok(Answer::Done), "said twice");
+    assert_eq!(stage.state(run, 0), "succeeded");
+    let next = stage.start_next("w", session);
+    let task = stage.world.task(next.attempt.task).expect("a task");
+    assert_eq!(task.grant().and_then(|grant| grant.base.clone()), Some(commit));
+    assert!(stage.give(prepare).is_err(), "an integration that is over can't be announced");
+}
+
+#[test]
+fn a_conflict_goes_back_to_an_agent_with_the_reason() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    let run = stage.submit(targeted(1, 1), vec![integrated("a", &[])]);
+    let holder = stage.start_next("w", session);
+    stage.finish(&holder, Outcome::Completed).expect("accepted");
+    stage.effects.clear();
+    let refuse = Input::RefuseIntegration {
+        attempt: holder.attempt,
+        class: RefusalClass::Work,
+        reason: "conflict in src/lib.rs".to_owned(),
+    };
+    stage.give(refuse).expect("refused");
+    assert_eq!(stage.state(run, 0), "retry_wait");
+    stage.pass(Duration::from_secs(2));
+    let record = &stage.world.task(TaskId { run, index: 0 }).expect("a task").record;
+    assert_eq!(record.lessons, ["conflict in src/lib.rs"]);
+    assert_eq!(stage.state(run, 0), "active");
+}
+
+#[test]
+fn a_restart_forgets_nothing_and_expires_nothing() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 4);
+    let tasks = vec![integrated("a", &[]), integrated("b", &[]), plans::task("c", &[0])];
+    let run = stage.submit(targeted(1, 3), tasks);
+    let offers = stage.offers();
+    let done = stage.claim(offers[0], "w", session).expect("a grant");
+    stage.give(Input::Started(done.clone())).expect("a start");
+    stage.finish(&done, Outcome::Completed).expect("accepted");
+    let held = stage.claim(offers[1], "w", session).expect("a grant");
+    stage.give(Input::Started(held.clone())).expect("a start");
+    stage.now = stage.now.after(Duration::from_secs(3600));
+    let mut after = reopened(&stage);
+    after.give(Input::Recover).expect("recovered");
+    after.pass(Duration::from_secs(5));
+    assert_eq!([0, 1, 2].map(|index| after.state(run, index)), ["integrating", "active", "blocked"]);
+    assert_eq!(after.effects, [Effect::Integrate { attempt: done.attempt }]);
+    let brought = vec![Held { attempt: held.attempt, fence: held.fence }];
+    let session = after.register_with("w", 4, brought);
+    let holder = Holder { session, ..held };
+    after.finish(&holder, Outcome::Completed).expect("the paid work is accepted");
+}
+
+#[test]
+fn an_embedded_worker_dies_with_its_coordinator_and_its_attempts_count_for_nothing() {
+    let mut stage = Stage::new();
+    let registration = Registration {
+        worker: WorkerId("local".to_owned()),
+        embedded: true,
+        slots: 1,
+        agents: vec!["coder".into()],
+        inventory: Vec::new(),
+    };
+    for round in 0..20 {
+        let Ok(Answer::Registered { session, .. }) = stage.give(Input::Register(registration.clone()))
+        else {
+            panic!()
+        };
+        if round == 0 {
+            stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+        }
+        stage.start_next("local", session);
+        let mut next = reopened(&stage);
+        next.give(Input::Recover).expect("recovered");
+        next.pass(Duration::ZERO);
+        stage = next;
+    }
+    assert_eq!(stage.state(RunId(1), 0), "ready");
+}
+
+/// The same store under a new coordinator.
+pub(super) fn reopened(stage: &Stage) -> Stage {
+    let runs = stage.world.runs().map(|run| {
+        let tasks = run.tasks.iter().map(|task| (Arc::clone(&task.spec), task.record.clone()));
+        (run.id, run.record.clone(), tasks.collect())
+    });
+    let snapshot = Snapshot {
+        last_run: stage.world.last_run,
+        last_session: stage.world.last_session,
+        runs: runs.collect(),
+    };
+    let world = World::restore(stage.world.limits.clone(), snapshot, stage.now).expect("fits");
+    Stage { world, now: stage.now, random: 0, log: Vec::new(), effects: Vec::new(), requests: 1000 }
+}

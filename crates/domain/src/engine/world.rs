@@ -1,0 +1,387 @@
+//! The coordinator's memory and the one way in which it changes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::footprint::Footprint;
+use super::input::{Decision, Input, Moment, Rejection, Volatile};
+use crate::attempt::Phase;
+use crate::event::{Event, RunEvent, TaskEvent, WorkerEvent};
+use crate::ids::{RunId, SessionEpoch, TaskId, Timestamp, WorkerId};
+use crate::plan::position;
+use crate::policy::Limits;
+use crate::run::{IllegalRunEvent, Run, RunRecord};
+use crate::task::{IllegalTaskEvent, Task, TaskRecord, TaskState};
+use crate::worker::Worker;
+
+/// How many finished runs stay in memory. Older ones are found in the store.
+const FINISHED_RUNS_MAX: usize = 100;
+
+/// Everything that a coordinator decides from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    pub(super) limits: Limits,
+    pub(super) last_run: RunId,
+    pub(super) last_session: SessionEpoch,
+    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) uids: HashMap<Uuid, RunId>,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) index: Index,
+}
+
+/// What is derived from runs and workers so that decisions need not search.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    /// Tasks that could start, per run, best first.
+    pub(super) ready: BTreeMap<RunId, BTreeSet<(std::cmp::Reverse<i32>, u32)>>,
+    /// The next point in time at which something is due for a task.
+    pub(super) timers: BTreeSet<(Timestamp, TaskId)>,
+    /// Attempts that are offered or held: over everything, per agent, per repository.
+    pub(super) live: u32,
+    pub(super) live_per_agent: BTreeMap<Arc<str>, u32>,
+    pub(super) live_per_repository: BTreeMap<Arc<str>, u32>,
+    /// Attempts that are offered and not yet held, per agent.
+    pub(super) offered_per_agent: BTreeMap<Arc<str>, u32>,
+    /// Tasks that have ended since the last settling.
+    pub(super) ended: BTreeSet<TaskId>,
+    /// Runs that are to be looked at in the next settling.
+    pub(super) touched: BTreeSet<RunId>,
+}
+
+/// What is loaded from a store to build a world.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The highest id that was ever given to a run.
+    pub last_run: RunId,
+    /// The newest session of any worker.
+    pub last_session: SessionEpoch,
+    /// The open runs with their tasks, in the order of the plan.
+    pub runs: Vec<(RunId, RunRecord, Vec<(Arc<crate::plan::TaskSpec>, TaskRecord)>)>,
+}
+
+/// An event that doesn't fit the memory: the log is damaged, or there is a defect in a decision.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Defect {
+    /// A run's event doesn't fit.
+    #[error(transparent)]
+    Run(#[from] IllegalRunEvent),
+    /// A task's event doesn't fit.
+    #[error(transparent)]
+    Task(#[from] IllegalTaskEvent),
+    /// The event names something that doesn't exist, or creates what exists.
+    #[error("`{event}` names {subject}, which doesn't fit")]
+    Subject {
+        /// The event's name.
+        event: &'static str,
+        /// What it names.
+        subject: String,
+    },
+}
+
+impl World {
+    /// An empty world.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            last_run: RunId(0),
+            last_session: SessionEpoch(0),
+            runs: BTreeMap::new(),
+            uids: HashMap::new(),
+            workers: BTreeMap::new(),
+            index: Index::default(),
+        }
+    }
+
+    /// The world as a store holds it. Each live attempt counts as heard of at `now`: nothing may
+    /// expire because the coordinator was away.
+    ///
+    /// # Errors
+    /// When tasks don't fit the plan that they belong to.
+    pub fn restore(limits: Limits, snapshot: Snapshot, now: Timestamp) -> Result<Self, Defect> {
+        let mut world = Self::new(limits);
+        world.last_run = snapshot.last_run;
+        world.last_session = snapshot.last_session;
+        for (id, record, tasks) in snapshot.runs {
+            let mut run = Run::new(id, Arc::clone(&record.spec), record.submitted_at);
+            world.uids.insert(record.spec.uid, id);
+            run.record = record;
+            world.runs.insert(id, run);
+            for (index, (spec, mut record)) in (0u32..).zip(tasks) {
+                if let Some(attempt) = &mut record.attempt {
+                    attempt.renewed_at = now;
+                    attempt.watched_from = now;
+                }
+                world.add_task(TaskId { run: id, index }, spec, Some(record), now)?;
+            }
+            world.recount_unmet(id);
+        }
+        Ok(world)
+    }
+
+    /// Brings a run that was forgotten back from the store.
+    ///
+    /// # Errors
+    /// When its tasks don't fit its plan.
+    pub fn recall(
+        &mut self,
+        id: RunId,
+        record: RunRecord,
+        tasks: Vec<(Arc<crate::plan::TaskSpec>, TaskRecord)>,
+        now: Timestamp,
+    ) -> Result<(), Defect> {
+        let snapshot = Snapshot { runs: vec![(id, record, tasks)], ..Snapshot::default() };
+        let mut restored = Self::restore(self.limits.clone(), snapshot, now)?;
+        if let (None, Some(run)) = (self.runs.get(&id), restored.runs.remove(&id)) {
+            self.uids.insert(run.record.spec.uid, id);
+            self.runs.insert(id, run);
+        }
+        Ok(())
+    }
+
+    /// A run, if it is in memory.
+    #[must_use]
+    pub fn run(&self, id: RunId) -> Option<&Run> {
+        self.runs.get(&id)
+    }
+
+    /// The runs in memory, oldest first.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    /// A task, if its run is in memory.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.runs.get(&id.run)?.tasks.get(position(id.index))
+    }
+
+    /// The workers with an open session.
+    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.values()
+    }
+
+    /// The run that a submission with this UID led to.
+    #[must_use]
+    pub fn run_by_uid(&self, uid: Uuid) -> Option<RunId> {
+        self.uids.get(&uid).copied()
+    }
+
+    /// When something is due next; give [`Input::Tick`] then.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.index.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Decides on one input. Nothing changes until the decision's events are applied.
+    ///
+    /// # Errors
+    /// The reason for which the input is refused.
+    pub fn decide(&self, moment: Moment, input: &Input) -> Result<Decision, Rejection> {
+        match input {
+            Input::Submit(submission) => self.decide_submit(submission),
+            Input::Stop { scope, reason } => self.decide_stop(*scope, reason),
+            Input::Resume { run } => self.decide_resume(*run),
+            Input::Say { task, text } => self.decide_say(moment, *task, text),
+            Input::Register(registration) => self.decide_register(moment, registration),
+            Input::Heartbeat { worker, session, held } => self.decide_heartbeat(worker, *session, held),
+            Input::Drain { worker, session } => self.decide_drain(worker, *session),
+            Input::Leave { worker, session } => self.decide_leave(moment, worker, *session),
+            Input::Claim(claim) => self.decide_claim(claim),
+            Input::Started(holder) => self.decide_started(holder),
+            Input::Finished { holder, report } => self.decide_finished(moment, holder, report),
+            Input::Look(holder) => self.decide_look(holder),
+            Input::CommandApplied { holder, seq } => self.decide_command_applied(holder, *seq),
+            Input::PrepareIntegration { attempt, branch, old, new } => {
+                self.decide_prepare(*attempt, branch, old, new)
+            }
+            Input::Integrated { attempt, commit } => self.decide_integrated(*attempt, commit),
+            Input::RefuseIntegration { attempt, class, reason } => {
+                self.decide_refuse(moment, *attempt, *class, reason)
+            }
+            Input::ObserveTarget { run, head } => self.decide_observe_target(*run, head),
+            Input::SwitchTarget { run, branch, head, reason } => {
+                self.decide_switch_target(*run, branch, head, reason)
+            }
+            Input::Recover => Ok(self.decide_recover(moment)),
+            Input::Tick => Ok(self.decide_tick(moment)),
+        }
+    }
+
+    /// Folds an event into the world.
+    ///
+    /// # Errors
+    /// When the event doesn't fit; the world is then unchanged.
+    pub fn apply(&mut self, at: Timestamp, event: &Event) -> Result<(), Defect> {
+        match event {
+            Event::Run { run, event } => self.apply_run(at, *run, event),
+            Event::Task { task, event } => self.apply_task(at, *task, event),
+            Event::Worker { worker, event } => self.apply_worker(at, worker, event),
+        }
+    }
+
+    /// Takes note of what is never stored.
+    pub fn note(&mut self, now: Timestamp, volatile: &Volatile) {
+        match volatile {
+            Volatile::Heard { worker, tasks } => {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.seen_at = now;
+                }
+                for task in tasks {
+                    self.with_task(*task, |task| {
+                        if let Some(attempt) = &mut task.record.attempt {
+                            attempt.renewed_at = now;
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    fn apply_run(&mut self, at: Timestamp, id: RunId, event: &RunEvent) -> Result<(), Defect> {
+        if let RunEvent::Submitted { spec } = event {
+            if id <= self.last_run || self.uids.contains_key(&spec.uid) {
+                return Err(Defect::Subject { event: event.name(), subject: id.to_string() });
+            }
+            self.last_run = id;
+            self.uids.insert(spec.uid, id);
+            self.runs.insert(id, Run::new(id, Arc::clone(spec), at));
+            return Ok(());
+        }
+        let run = self
+            .runs
+            .get_mut(&id)
+            .ok_or_else(|| Defect::Subject { event: event.name(), subject: id.to_string() })?;
+        run.apply(at, event)?;
+        self.index.touched.insert(id);
+        if matches!(event, RunEvent::Finished { .. }) {
+            self.forget_oldest_finished();
+        }
+        Ok(())
+    }
+
+    fn apply_task(&mut self, at: Timestamp, id: TaskId, event: &TaskEvent) -> Result<(), Defect> {
+        let unknown = || Defect::Subject { event: event.name(), subject: id.to_string() };
+        if let TaskEvent::Submitted { spec } = event {
+            return self.add_task(id, Arc::clone(spec), None, at);
+        }
+        let result = self.with_task(id, |task| task.apply(at, event)).ok_or_else(unknown)?;
+        result?;
+        if matches!(event, TaskEvent::Succeeded { .. }) {
+            self.credit_dependents(id);
+        }
+        Ok(())
+    }
+
+    fn apply_worker(&mut self, at: Timestamp, id: &WorkerId, event: &WorkerEvent) -> Result<(), Defect> {
+        match event {
+            WorkerEvent::Registered { registration, session } => {
+                if *session <= self.last_session {
+                    return Err(Defect::Subject { event: event.name(), subject: id.to_string() });
+                }
+                self.last_session = *session;
+                let holds = self.tasks_held_by(id).map(|task| task.id).collect();
+                let registration = registration.clone();
+                let worker =
+                    Worker { registration, session: *session, seen_at: at, draining: false, holds };
+                self.workers.insert(id.clone(), worker);
+            }
+            WorkerEvent::Draining => match self.workers.get_mut(id) {
+                Some(worker) => worker.draining = true,
+                None => return Err(Defect::Subject { event: event.name(), subject: id.to_string() }),
+            },
+            WorkerEvent::Gone { .. } => {
+                // After a restart a worker that never came back is unknown; it is gone all the same.
+                self.workers.remove(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes a task and keeps everything that is derived from it in step.
+    fn with_task<T>(&mut self, id: TaskId, change: impl FnOnce(&mut Task) -> T) -> Option<T> {
+        let run = self.runs.get_mut(&id.run)?;
+        let timeouts = run.record.spec.timeouts;
+        let task = run.tasks.get_mut(position(id.index))?;
+        let before = Footprint::of(task, &timeouts);
+        let result = change(task);
+        let after = Footprint::of(task, &timeouts);
+        if before != after {
+            self.move_footprint(id, Some(before), after);
+        }
+        Some(result)
+    }
+
+    fn add_task(
+        &mut self,
+        id: TaskId,
+        spec: Arc<crate::plan::TaskSpec>,
+        record: Option<TaskRecord>,
+        at: Timestamp,
+    ) -> Result<(), Defect> {
+        let misplaced = || Defect::Subject { event: "task_submitted", subject: id.to_string() };
+        let run = self.runs.get_mut(&id.run).ok_or_else(misplaced)?;
+        if run.tasks.len() != position(id.index) {
+            return Err(misplaced());
+        }
+        for dependency in &spec.depends_on {
+            let dependency = position(*dependency);
+            if run.dependents.len() <= dependency {
+                run.dependents.resize_with(dependency + 1, Vec::new);
+            }
+            run.dependents[dependency].push(id.index);
+        }
+        let mut task = Task::new(id, spec, at);
+        if let Some(record) = record {
+            task.record = record;
+        }
+        let footprint = Footprint::of(&task, &run.record.spec.timeouts);
+        run.tasks.push(task);
+        self.move_footprint(id, None, footprint);
+        self.index.touched.insert(id.run);
+        Ok(())
+    }
+
+    fn credit_dependents(&mut self, id: TaskId) {
+        let Some(run) = self.runs.get_mut(&id.run) else { return };
+        let dependents = run.dependents.get(position(id.index)).cloned().unwrap_or_default();
+        for dependent in dependents {
+            if let Some(task) = run.tasks.get_mut(position(dependent)) {
+                task.unmet = task.unmet.saturating_sub(1);
+            }
+        }
+    }
+
+    fn recount_unmet(&mut self, id: RunId) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let succeeded: Vec<bool> =
+            run.tasks.iter().map(|task| matches!(task.record.state, TaskState::Succeeded { .. })).collect();
+        for task in &mut run.tasks {
+            let unmet = task.spec.depends_on.iter().filter(|dependency| {
+                !succeeded.get(position(**dependency)).copied().unwrap_or(false)
+            });
+            task.unmet = u32::try_from(unmet.count()).unwrap_or(u32::MAX);
+        }
+    }
+
+    fn forget_oldest_finished(&mut self) {
+        let finished: Vec<RunId> =
+            self.runs.values().filter(|run| run.is_finished()).map(|run| run.id).collect();
+        let surplus = finished.len().saturating_sub(FINISHED_RUNS_MAX);
+        for id in &finished[..surplus] {
+            if let Some(run) = self.runs.remove(id) {
+                self.uids.remove(&run.record.spec.uid);
+            }
+            self.index.ready.remove(id);
+        }
+    }
+
+    /// Whether a task's newest attempt is held under this fence.
+    pub(super) fn is_held_under(task: &Task, fence: crate::ids::Fence) -> bool {
+        task.live_attempt().is_some_and(|attempt| {
+            attempt.phase.is_held() && attempt.phase != Phase::Offered && task.record.fence == fence
+        })
+    }
+}

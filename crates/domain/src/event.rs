@@ -1,0 +1,330 @@
+//! Events: what has happened, in the order in which it was committed.
+//!
+//! The log of these is the history that everything else is derived from: live state, recovery,
+//! watchers, reports. A variant, once released, keeps its meaning and its stored form.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::{FailureClass, Report};
+use crate::command::{Command, CommandState};
+use crate::ids::{
+    CommandSeq, EventSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
+};
+use crate::plan::{RunSpec, TaskSpec};
+use crate::run::RunOutcome;
+use crate::task::Failure;
+use crate::worker::Registration;
+
+/// An event at its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Its number; the log has no gaps.
+    pub seq: EventSeq,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Something that happened to a run, a task or a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "subject", rename_all = "snake_case")]
+pub enum Event {
+    /// To a run.
+    Run {
+        /// Which.
+        run: RunId,
+        /// What.
+        event: RunEvent,
+    },
+    /// To a task or its current attempt.
+    Task {
+        /// Which.
+        task: TaskId,
+        /// What.
+        event: TaskEvent,
+    },
+    /// To a worker.
+    Worker {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        event: WorkerEvent,
+    },
+}
+
+impl Event {
+    /// The run that it belongs to, if it belongs to one.
+    #[must_use]
+    pub fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Run { run, .. } => Some(*run),
+            Self::Task { task, .. } => Some(task.run),
+            Self::Worker { .. } => None,
+        }
+    }
+
+    /// The task that it belongs to, if it belongs to one.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Task { task, .. } => Some(*task),
+            Self::Run { .. } | Self::Worker { .. } => None,
+        }
+    }
+
+    /// Its name, as watchers and the log show it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Run { event, .. } => event.name(),
+            Self::Task { event, .. } => event.name(),
+            Self::Worker { event, .. } => event.name(),
+        }
+    }
+}
+
+/// What happens to a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RunEvent {
+    /// Accepted, with this specification; its tasks follow.
+    Submitted {
+        /// The specification.
+        spec: Arc<RunSpec>,
+    },
+    /// Somebody wants it to end.
+    CancelRequested {
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// Its target moved, by our own integration or by somebody's commit.
+    TargetMoved {
+        /// The commit it points to now.
+        head: String,
+    },
+    /// Results go to another branch from now on.
+    TargetSwitched {
+        /// The branch.
+        branch: String,
+        /// The commit it starts from.
+        head: String,
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// All its tasks have ended.
+    Finished {
+        /// How.
+        outcome: RunOutcome,
+    },
+    /// A finished run was opened again to try what had not succeeded.
+    Reopened,
+}
+
+/// What happens to a task or its current attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TaskEvent {
+    /// Accepted as a part of its run.
+    Submitted {
+        /// The specification.
+        spec: Arc<TaskSpec>,
+    },
+    /// Everything that it depends on has succeeded.
+    DependenciesMet,
+    /// It can't run any more because something that it depends on didn't succeed.
+    Skipped {
+        /// The dependency, by its position in the plan.
+        because: u32,
+    },
+    /// An attempt was published, for the first time or again.
+    Offered {
+        /// Which try.
+        attempt: u32,
+        /// Which publication.
+        offer: OfferSeq,
+    },
+    /// A worker was granted the attempt.
+    Claimed {
+        /// Which try.
+        attempt: u32,
+        /// The fence of the grant.
+        fence: Fence,
+        /// To whom.
+        worker: WorkerId,
+        /// In which of its sessions.
+        session: SessionEpoch,
+        /// On which request.
+        request: RequestId,
+        /// The commit that the work starts from.
+        base: Option<String>,
+        /// Whether the worker dies with this coordinator.
+        embedded: bool,
+    },
+    /// The agent runs.
+    Started {
+        /// Which try.
+        attempt: u32,
+    },
+    /// The worker has not been heard of for longer than the lease.
+    Suspected {
+        /// Which try.
+        attempt: u32,
+    },
+    /// The worker of a suspect attempt was heard of again.
+    Recovered {
+        /// Which try.
+        attempt: u32,
+    },
+    /// Somebody wants the task to end.
+    CancelRequested {
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// The attempt is over.
+    AttemptEnded {
+        /// Which try.
+        attempt: u32,
+        /// What came of it.
+        report: Arc<Report>,
+    },
+    /// It will be tried again.
+    RetryScheduled {
+        /// Not before.
+        until: Timestamp,
+        /// The budget that the failure counted against.
+        class: FailureClass,
+        /// What the next attempt should know of this failure.
+        lesson: Option<String>,
+    },
+    /// The time to try again has come.
+    RetryDue,
+    /// Its result waits for integration.
+    IntegrationQueued {
+        /// The try whose result it is.
+        attempt: u32,
+    },
+    /// The target is about to move. Recorded before the ref is touched, so that a crash between
+    /// the two can be recognized and mended.
+    IntegrationPrepared {
+        /// The branch that moves.
+        branch: String,
+        /// From this commit.
+        old: String,
+        /// To this one.
+        new: String,
+    },
+    /// The result could not be integrated.
+    IntegrationRefused {
+        /// Why, in words for people and for the next attempt.
+        reason: String,
+    },
+    /// Done.
+    Succeeded {
+        /// The commit that integrated it, when it was integrated.
+        commit: Option<String>,
+    },
+    /// Given up.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// Ended by order.
+    Cancelled {
+        /// Whether the end of its agent could not be confirmed.
+        unconfirmed: bool,
+    },
+    /// Opened again after it had ended without success.
+    Revived,
+    /// A command was recorded.
+    CommandAccepted {
+        /// The command.
+        command: Command,
+    },
+    /// Something became of a command.
+    CommandSettled {
+        /// Which.
+        seq: CommandSeq,
+        /// What.
+        state: CommandState,
+    },
+}
+
+/// What happens to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum WorkerEvent {
+    /// It registered; an older session of the same worker is over.
+    Registered {
+        /// What it said of itself.
+        registration: Registration,
+        /// Its session from now on.
+        session: SessionEpoch,
+    },
+    /// It takes no new work.
+    Draining,
+    /// It left, or was given up.
+    Gone {
+        /// Why, in words for people.
+        reason: String,
+    },
+}
+
+impl RunEvent {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Submitted { .. } => "run_submitted",
+            Self::CancelRequested { .. } => "run_cancel_requested",
+            Self::TargetMoved { .. } => "target_moved",
+            Self::TargetSwitched { .. } => "target_switched",
+            Self::Finished { .. } => "run_finished",
+            Self::Reopened => "run_reopened",
+        }
+    }
+}
+
+impl TaskEvent {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Submitted { .. } => "task_submitted",
+            Self::DependenciesMet => "dependencies_met",
+            Self::Skipped { .. } => "task_skipped",
+            Self::Offered { .. } => "attempt_offered",
+            Self::Claimed { .. } => "attempt_claimed",
+            Self::Started { .. } => "attempt_started",
+            Self::Suspected { .. } => "attempt_suspected",
+            Self::Recovered { .. } => "attempt_recovered",
+            Self::CancelRequested { .. } => "task_cancel_requested",
+            Self::AttemptEnded { .. } => "attempt_ended",
+            Self::RetryScheduled { .. } => "retry_scheduled",
+            Self::RetryDue => "retry_due",
+            Self::IntegrationQueued { .. } => "integration_queued",
+            Self::IntegrationPrepared { .. } => "integration_prepared",
+            Self::IntegrationRefused { .. } => "integration_refused",
+            Self::Succeeded { .. } => "task_succeeded",
+            Self::Failed { .. } => "task_failed",
+            Self::Cancelled { .. } => "task_cancelled",
+            Self::Revived => "task_revived",
+            Self::CommandAccepted { .. } => "command_accepted",
+            Self::CommandSettled { .. } => "command_settled",
+        }
+    }
+}
+
+impl WorkerEvent {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Registered { .. } => "worker_registered",
+            Self::Draining => "worker_draining",
+            Self::Gone { .. } => "worker_gone",
+        }
+    }
+}
