@@ -5,7 +5,7 @@
 //! Nothing in this crate knows about runs, tasks or agents beyond the words of their settings.
 
 pub mod clock;
-//pub mod config;
+pub mod config;
 pub mod identity;
 pub mod lifecycle;
 pub mod telemetry;

@@ -1,0 +1,61 @@
+//! `timeouts`: how long things may take between coordinator and worker.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Invalid, require_some_time};
+use crate::config::duration::HumanDuration;
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// From the claim of a task to the start of its agent.
+    pub claim: HumanDuration,
+    /// From the start of an attempt to its end. Default: the `timeout` of its agent.
+    pub attempt: Option<HumanDuration>,
+    /// All attempts of one task together. Default: no limit.
+    pub total: Option<HumanDuration>,
+    /// How long an agent may be silent before a warning. Default: no warning.
+    pub no_progress: Option<HumanDuration>,
+    /// How long a worker owns an attempt without being heard of.
+    pub lease_ttl: HumanDuration,
+    /// How long a worker may be missing before its attempts are given to others.
+    pub lease_lost_after: HumanDuration,
+    /// How often a worker says that it is alive.
+    pub heartbeat: HumanDuration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            claim: HumanDuration::from_secs(60),
+            attempt: None,
+            total: None,
+            no_progress: None,
+            lease_ttl: HumanDuration::from_secs(30),
+            lease_lost_after: HumanDuration::from_mins(10),
+            heartbeat: HumanDuration::from_secs(5),
+        }
+    }
+}
+
+impl Timeouts {
+    pub(in super::super) fn validate(&self) -> Result<(), Invalid> {
+        require_some_time(&[("claim", self.claim), ("heartbeat", self.heartbeat)])?;
+        let optional =
+            [("attempt", self.attempt), ("total", self.total), ("no_progress", self.no_progress)];
+        for (key, timeout) in optional {
+            timeout.map_or(Ok(()), |timeout| require_some_time(&[(key, timeout)]))?;
+        }
+        if self.lease_ttl.0 < self.heartbeat.0.saturating_mul(2) {
+            return Err(Invalid::new("lease_ttl", "must be at least twice the heartbeat")
+                .hint("one lost heartbeat must not cost a worker its lease"));
+        }
+        if self.lease_lost_after < self.lease_ttl {
+            let reason = format!("must not be less than lease_ttl ({})", self.lease_ttl);
+            return Err(Invalid::new("lease_lost_after", reason));
+        }
+        Ok(())
+    }
+}

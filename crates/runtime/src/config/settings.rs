@@ -1,0 +1,43 @@
+//! The configuration as a flat list of settings with their origins, for `config show --origin`.
+
+use serde::Serialize as _;
+use serde_json::Value;
+
+use super::Config;
+use super::layer::{Layers, Origin};
+
+/// One leaf of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// The key as a dotted path.
+    pub key: String,
+    /// The value in effect; `null` when it is not set and has no default. A list is one leaf.
+    pub value: Value,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+/// All settings of `config`, sorted by key.
+pub(super) fn list(config: &Config, layers: &Layers) -> Vec<Setting> {
+    // A tree of maps with text keys, numbers and text always has a JSON form.
+    let tree = config.serialize(serde_json::value::Serializer).unwrap_or(Value::Null);
+    let mut settings = Vec::new();
+    flatten(tree, &mut Vec::new(), layers, &mut settings);
+    settings.sort_by(|a, b| a.key.cmp(&b.key));
+    settings
+}
+
+fn flatten(value: Value, path: &mut Vec<String>, layers: &Layers, settings: &mut Vec<Setting>) {
+    match value {
+        Value::Object(entries) if !entries.is_empty() => {
+            for (name, value) in entries {
+                path.push(name);
+                flatten(value, path, layers, settings);
+                path.pop();
+            }
+        }
+        value => {
+            settings.push(Setting { key: path.join("."), value, origin: layers.origin(path) });
+        }
+    }
+}
