@@ -1,0 +1,86 @@
+//! The two ends of a bus.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use kapelle_domain::ids::WorkerId;
+
+use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply, WorkerRequest};
+use crate::Error;
+
+/// The coordinator's end.
+pub trait CoordinatorEnd: Clone + Send + Sync + 'static {
+    /// Waits for requests and appends up to `count_max` of them to `requests`. Nothing is lost
+    /// when the future is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when no worker can ever ask again.
+    fn requests(
+        &self,
+        requests: &mut Vec<Inbound>,
+        count_max: usize,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Waits for output of agents. Nothing is lost when the future is dropped; the worker goes on
+    /// when the answer is sent.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when no worker can ever send output again.
+    fn output(&self) -> impl Future<Output = Result<InboundOutput, Error>> + Send;
+
+    /// Publishes an offer.
+    ///
+    /// # Errors
+    /// When it certainly reached nobody. Success promises nothing.
+    fn offer(&self, offer: Offer) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Pokes a worker.
+    ///
+    /// # Errors
+    /// When it certainly reached nobody. Success promises nothing.
+    fn poke(&self, worker: &WorkerId, poke: Poke) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Output at the coordinator's end, with the way back for the committed watermark.
+#[derive(Debug)]
+pub struct InboundOutput {
+    /// The output.
+    pub chunk: OutputChunk,
+    /// The number of the last line that is safe with the coordinator.
+    pub watermark: tokio::sync::oneshot::Sender<u64>,
+}
+
+/// A worker's end.
+pub trait WorkerEnd: Clone + Send + Sync + 'static {
+    /// The pokes of one worker.
+    type Pokes: Pokes;
+
+    /// Asks the coordinator and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`] leaves open whether the request had an effect; repeat it.
+    fn request(&self, request: WorkerRequest) -> impl Future<Output = Result<Reply, Error>> + Send;
+
+    /// Sends output and waits until the coordinator has it safe. Returns the number of the last
+    /// line that is.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`] leaves open whether it arrived; send it again.
+    fn send_output(&self, chunk: OutputChunk) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// Waits for an offer that needs one of `agents`, and takes it from the other workers. An
+    /// offer that is taken and not answered is published again after a while.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when there will be no more offers.
+    fn next_offer(&self, agents: &[Arc<str>]) -> impl Future<Output = Result<Offer, Error>> + Send;
+
+    /// The pokes of `worker` from now on.
+    fn pokes(&self, worker: &WorkerId) -> Self::Pokes;
+}
+
+/// The pokes of one worker.
+pub trait Pokes: Send + 'static {
+    /// Waits for the next poke; `None` when there will be no more.
+    fn next(&mut self) -> impl Future<Output = Option<Poke>> + Send;
+}

@@ -1,0 +1,180 @@
+//! A bus within one process.
+//!
+//! It loses nothing while both ends live, which is more than the seam promises; nobody may come
+//! to rely on it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kapelle_domain::ids::WorkerId;
+use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, mpsc, oneshot};
+
+use crate::ends::InboundOutput;
+use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply, WorkerRequest};
+use crate::{CoordinatorEnd, Error, Pokes, WorkerEnd};
+
+/// Requests that may wait for the coordinator. Each worker waits for its answers, so this is
+/// reached only when very many attempts report at once, and then waiting is right.
+const REQUESTS_MAX: usize = 4_096;
+
+/// Chunks of output that may wait for the coordinator; then the workers' spools fill instead.
+const OUTPUT_MAX: usize = 64;
+
+/// Pokes that a slow worker may lag behind; then it is told to look at everything.
+const POKES_MAX: usize = 1_024;
+
+/// Makes the two ends of a new bus.
+#[must_use]
+pub fn bus() -> (MemoryCoordinator, MemoryWorker) {
+    let (requests_tx, requests_rx) = mpsc::channel(REQUESTS_MAX);
+    let (output_tx, output_rx) = mpsc::channel(OUTPUT_MAX);
+    let (pokes, _) = broadcast::channel(POKES_MAX);
+    let offers = Arc::new(Offers::default());
+    let coordinator = MemoryCoordinator {
+        requests: Arc::new(AsyncMutex::new(requests_rx)),
+        output: Arc::new(AsyncMutex::new(output_rx)),
+        offers: Arc::clone(&offers),
+        pokes: pokes.clone(),
+    };
+    (coordinator, MemoryWorker { requests: requests_tx, output: output_tx, offers, pokes })
+}
+
+/// Offers that nobody has taken yet.
+#[derive(Debug, Default)]
+struct Offers {
+    waiting: Mutex<VecDeque<Offer>>,
+    arrived: Notify,
+}
+
+impl Offers {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Offer>> {
+        // The queue is never left half changed, so a panic elsewhere doesn't spoil it.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, agents: &[Arc<str>]) -> Option<Offer> {
+        let mut waiting = self.waiting();
+        let index = waiting.iter().position(|offer| agents.contains(&offer.agent))?;
+        waiting.remove(index)
+    }
+}
+
+/// The coordinator's end of a bus within one process.
+#[derive(Debug, Clone)]
+pub struct MemoryCoordinator {
+    requests: Arc<AsyncMutex<mpsc::Receiver<Inbound>>>,
+    output: Arc<AsyncMutex<mpsc::Receiver<InboundOutput>>>,
+    offers: Arc<Offers>,
+    pokes: broadcast::Sender<(WorkerId, Poke)>,
+}
+
+impl CoordinatorEnd for MemoryCoordinator {
+    async fn requests(&self, requests: &mut Vec<Inbound>, count_max: usize) -> Result<(), Error> {
+        let received = self.requests.lock().await.recv_many(requests, count_max).await;
+        if received == 0 { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    async fn output(&self) -> Result<InboundOutput, Error> {
+        self.output.lock().await.recv().await.ok_or(Error::Closed)
+    }
+
+    async fn offer(&self, offer: Offer) -> Result<(), Error> {
+        self.offers.waiting().push_back(offer);
+        self.offers.arrived.notify_waiters();
+        Ok(())
+    }
+
+    async fn poke(&self, worker: &WorkerId, poke: Poke) -> Result<(), Error> {
+        self.pokes.send((worker.clone(), poke)).map(drop).map_err(|_| Error::Closed)
+    }
+}
+
+/// A worker's end of a bus within one process.
+#[derive(Debug, Clone)]
+pub struct MemoryWorker {
+    requests: mpsc::Sender<Inbound>,
+    output: mpsc::Sender<InboundOutput>,
+    offers: Arc<Offers>,
+    pokes: broadcast::Sender<(WorkerId, Poke)>,
+}
+
+impl WorkerEnd for MemoryWorker {
+    type Pokes = MemoryPokes;
+
+    async fn request(&self, request: WorkerRequest) -> Result<Reply, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Inbound { request, reply }).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::NoAnswer)
+    }
+
+    async fn send_output(&self, chunk: OutputChunk) -> Result<u64, Error> {
+        let (watermark, committed) = oneshot::channel();
+        self.output.send(InboundOutput { chunk, watermark }).await.map_err(|_| Error::Closed)?;
+        committed.await.map_err(|_| Error::NoAnswer)
+    }
+
+    async fn next_offer(&self, agents: &[Arc<str>]) -> Result<Offer, Error> {
+        loop {
+            let arrived = self.offers.arrived.notified();
+            tokio::pin!(arrived);
+            // Registered before the look, so that an offer between the two wakes this waiter.
+            arrived.as_mut().enable();
+            if let Some(offer) = self.offers.take(agents) {
+                return Ok(offer);
+            }
+            if self.requests.is_closed() {
+                return Err(Error::Closed);
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = self.requests.closed() => {}
+            }
+        }
+    }
+
+    fn pokes(&self, worker: &WorkerId) -> MemoryPokes {
+        MemoryPokes { worker: worker.clone(), pokes: self.pokes.subscribe() }
+    }
+}
+
+/// The pokes of one worker on a bus within one process.
+#[derive(Debug)]
+pub struct MemoryPokes {
+    worker: WorkerId,
+    pokes: broadcast::Receiver<(WorkerId, Poke)>,
+}
+
+impl Pokes for MemoryPokes {
+    async fn next(&mut self) -> Option<Poke> {
+        loop {
+            match self.pokes.recv().await {
+                Ok((worker, poke)) if worker == self.worker => return Some(poke),
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => return Some(Poke::All),
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conforms() {
+        crate::conformance::check_all(bus).await;
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_lags_is_told_to_look_at_everything() {
+        let (coordinator, worker) = bus();
+        let id = WorkerId("w".to_owned());
+        let mut pokes = worker.pokes(&id);
+        for number in 0..=u32::try_from(POKES_MAX).expect("small") {
+            let attempt = crate::conformance::attempt(number);
+            coordinator.poke(&id, Poke::Attempt(attempt)).await.expect("somebody listens");
+        }
+        assert_eq!(pokes.next().await, Some(Poke::All));
+    }
+}
