@@ -4,10 +4,10 @@
 //! a step needs is provided or asked for in the first one ([`provision`]); no step leaves something
 //! out because a machine lacks it, except the audit of dependencies, which says so.
 
+mod dependencies;
 mod provision;
 
 use std::fmt;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -45,7 +45,7 @@ const STEPS: &[Step] = &[
     Step { name: "tests", when: When::Full, run: tests },
     Step { name: "documentation", when: When::Full, run: documentation },
     Step { name: "generated files", when: When::Full, run: generated_files },
-    Step { name: "dependencies", when: When::Full, run: dependencies },
+    Step { name: "dependencies", when: When::Full, run: dependencies::run },
 ];
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
@@ -121,31 +121,6 @@ fn documentation(workspace: &Workspace) -> Result<()> {
 
 fn generated_files(workspace: &Workspace) -> Result<()> {
     codegen::check(workspace, &workspace.kapelle("debug"))
-}
-
-/// Licenses, advisories and sources of every dependency. The tool takes as long to build as the
-/// whole project and its advisories need the network, so it runs where it was installed.
-fn dependencies(workspace: &Workspace) -> Result<()> {
-    let probe = Command::new("cargo-deny")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match probe {
-        Ok(status) if status.success() => {
-            subprocess::run(subprocess::cargo(&workspace.root).args([
-                "deny",
-                "--all-features",
-                "check",
-            ]))
-        }
-        Ok(_) | Err(_) => {
-            println!(
-                "NOT RUN: cargo-deny is missing; get it by `cargo install --locked cargo-deny`"
-            );
-            Ok(())
-        }
-    }
 }
 
 /// How long a step takes; the only clock of this program.
