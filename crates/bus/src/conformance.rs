@@ -2,7 +2,11 @@
 //!
 //! Each implementation runs these checks in its own tests. They panic on the first difference.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a check of a test suite fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a check of a test suite fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +18,8 @@ use kapelle_domain::ids::{
 };
 
 use crate::{
-    CoordinatorEnd, Offer, OutputChunk, OutputLane, OutputLine, Poke, Pokes as _, Refusal, WorkerEnd,
-    WorkerRequest,
+    CoordinatorEnd, Offer, OutputChunk, OutputLane, OutputLine, Poke, Pokes as _, Refusal,
+    WorkerEnd, WorkerRequest,
 };
 
 /// How long anything may take before it counts as lost.
@@ -84,7 +88,9 @@ async fn refusals_are_brought_back<C: CoordinatorEnd, W: WorkerEnd>((coordinator
     assert_eq!(reply, Ok(Err(refusal)));
 }
 
-async fn a_dropped_answer_is_no_answer<C: CoordinatorEnd, W: WorkerEnd>((coordinator, worker): (C, W)) {
+async fn a_dropped_answer_is_no_answer<C: CoordinatorEnd, W: WorkerEnd>(
+    (coordinator, worker): (C, W),
+) {
     let asked = worker.request(WorkerRequest::Started(holder()));
     let dropped = async { drop(next_request(&coordinator).await) };
     let (reply, ()) = soon("the end of a request", async { tokio::join!(asked, dropped) }).await;
@@ -94,7 +100,11 @@ async fn a_dropped_answer_is_no_answer<C: CoordinatorEnd, W: WorkerEnd>((coordin
 async fn an_offer_goes_to_one_worker_that_has_the_agent<C: CoordinatorEnd, W: WorkerEnd>(
     (coordinator, worker): (C, W),
 ) {
-    let offer = |number, agent: &str| Offer { attempt: attempt(number), offer: OfferSeq(1), agent: agent.into() };
+    let offer = |number, agent: &str| Offer {
+        attempt: attempt(number),
+        offer: OfferSeq(1),
+        agent: agent.into(),
+    };
     coordinator.offer(offer(1, "painter")).await.expect("published");
     coordinator.offer(offer(2, "coder")).await.expect("published");
     coordinator.offer(offer(3, "coder")).await.expect("published");
@@ -102,12 +112,15 @@ async fn an_offer_goes_to_one_worker_that_has_the_agent<C: CoordinatorEnd, W: Wo
     let (one, two) = (worker.clone(), worker.clone());
     let both = async { tokio::join!(one.next_offer(&coder), two.next_offer(&coder)) };
     let (one, two) = soon("two offers", both).await;
-    let mut numbers = [one.expect("an offer").attempt.number, two.expect("an offer").attempt.number];
+    let mut numbers =
+        [one.expect("an offer").attempt.number, two.expect("an offer").attempt.number];
     numbers.sort_unstable();
     assert_eq!(numbers, [2, 3], "each offer goes to one, and only to who has the agent");
 }
 
-async fn an_offer_waits_for_a_worker<C: CoordinatorEnd, W: WorkerEnd>((coordinator, worker): (C, W)) {
+async fn an_offer_waits_for_a_worker<C: CoordinatorEnd, W: WorkerEnd>(
+    (coordinator, worker): (C, W),
+) {
     let coder: [Arc<str>; 1] = ["coder".into()];
     let offer = Offer { attempt: attempt(1), offer: OfferSeq(1), agent: "coder".into() };
     let taken = worker.next_offer(&coder);
@@ -119,7 +132,9 @@ async fn an_offer_waits_for_a_worker<C: CoordinatorEnd, W: WorkerEnd>((coordinat
     assert_eq!(taken, Ok(offer));
 }
 
-async fn pokes_reach_their_worker_only<C: CoordinatorEnd, W: WorkerEnd>((coordinator, worker): (C, W)) {
+async fn pokes_reach_their_worker_only<C: CoordinatorEnd, W: WorkerEnd>(
+    (coordinator, worker): (C, W),
+) {
     let (one, two) = (WorkerId("one".to_owned()), WorkerId("two".to_owned()));
     let mut pokes = worker.pokes(&two);
     let _listener = worker.pokes(&one);

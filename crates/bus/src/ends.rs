@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kapelle_domain::ids::WorkerId;
 
-use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply, WorkerRequest};
 use crate::Error;
+use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply, WorkerRequest};
 
 /// The coordinator's end.
 pub trait CoordinatorEnd: Clone + Send + Sync + 'static {
@@ -38,7 +38,8 @@ pub trait CoordinatorEnd: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// When it certainly reached nobody. Success promises nothing.
-    fn poke(&self, worker: &WorkerId, poke: Poke) -> impl Future<Output = Result<(), Error>> + Send;
+    fn poke(&self, worker: &WorkerId, poke: Poke)
+    -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Output at the coordinator's end, with the way back for the committed watermark.

@@ -19,7 +19,7 @@ mod message;
 
 pub use ends::{CoordinatorEnd, InboundOutput, Pokes, WorkerEnd};
 pub use message::{
-    Inbound, Offer, OutputChunk, OutputLine, OutputLane, Poke, Refusal, Reply, WorkerRequest,
+    Inbound, Offer, OutputChunk, OutputLane, OutputLine, Poke, Refusal, Reply, WorkerRequest,
 };
 
 /// A message that could not be brought to the other end.

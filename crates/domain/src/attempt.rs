@@ -152,7 +152,9 @@ impl Outcome {
     pub fn failure_class(&self) -> Option<FailureClass> {
         match self {
             Self::Completed | Self::Cancelled => None,
-            Self::ChecksFailed | Self::AgentFailed | Self::TimedOut => Some(FailureClass::Application),
+            Self::ChecksFailed | Self::AgentFailed | Self::TimedOut => {
+                Some(FailureClass::Application)
+            }
             Self::Infrastructure | Self::Lost => Some(FailureClass::Infrastructure),
             Self::RateLimited { .. } => Some(FailureClass::RateLimit),
             Self::Unrunnable => Some(FailureClass::Final),

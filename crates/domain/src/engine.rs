@@ -32,8 +32,8 @@ mod world;
 pub use admission::Wait;
 pub use explain::{Explanation, Waiting};
 pub use input::{
-    Answer, Claim, Decision, Directives, Effect, Grant, HeldVerdict, Holder, Input, Moment, Receipt,
-    RefusalClass, Rejection, Scope, Submission, Verdict, Volatile,
+    Answer, Claim, Decision, Directives, Effect, Grant, HeldVerdict, Holder, Input, Moment,
+    Receipt, RefusalClass, Rejection, Scope, Submission, Verdict, Volatile,
 };
 pub use world::{Defect, Snapshot, World};
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{FailureClass, Report};
 use crate::command::{Command, CommandState};
 use crate::ids::{
-    CommandSeq, EventSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
+    CommandSeq, EventSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp,
+    WorkerId,
 };
 use crate::plan::{RunSpec, TaskSpec};
 use crate::run::RunOutcome;

@@ -92,7 +92,9 @@ pub enum InvalidPlan {
     #[error("the run's concurrency is 0")]
     NoConcurrency,
     /// A key that can't name a task.
-    #[error("task {index} has the key `{key}`; a key is 1 to {KEY_BYTES_MAX} letters, digits, `.`, `_` or `-`, and starts with a letter or digit")]
+    #[error(
+        "task {index} has the key `{key}`; a key is 1 to {KEY_BYTES_MAX} letters, digits, `.`, `_` or `-`, and starts with a letter or digit"
+    )]
     MalformedKey {
         /// Which task.
         index: u32,
@@ -140,9 +142,13 @@ pub fn validate(spec: &RunSpec, tasks: &[TaskSpec]) -> Result<(), InvalidPlan> {
         if !keys.insert(task.key.as_str()) {
             return Err(InvalidPlan::DuplicateKey { key: task.key.clone() });
         }
-        let unknown = task.depends_on.iter().find(|dependency| tasks.get(position(**dependency)).is_none());
+        let unknown =
+            task.depends_on.iter().find(|dependency| tasks.get(position(**dependency)).is_none());
         if let Some(dependency) = unknown {
-            return Err(InvalidPlan::UnknownDependency { key: task.key.clone(), dependency: *dependency });
+            return Err(InvalidPlan::UnknownDependency {
+                key: task.key.clone(),
+                dependency: *dependency,
+            });
         }
     }
     match find_cycle(tasks) {
@@ -238,13 +244,19 @@ pub(crate) mod tests {
         };
         check(&[], Err(InvalidPlan::Empty));
         check(&[task("a", &[]), task("b", &[0])], Ok(()));
-        check(&[task("a", &[]), task("a", &[])], Err(InvalidPlan::DuplicateKey { key: "a".to_owned() }));
+        check(
+            &[task("a", &[]), task("a", &[])],
+            Err(InvalidPlan::DuplicateKey { key: "a".to_owned() }),
+        );
         check(
             &[task("a", &[7])],
             Err(InvalidPlan::UnknownDependency { key: "a".to_owned(), dependency: 7 }),
         );
         let keys = ["b", "c", "b"].map(str::to_owned).to_vec();
-        check(&[task("a", &[1]), task("b", &[2]), task("c", &[1])], Err(InvalidPlan::Cycle { keys }));
+        check(
+            &[task("a", &[1]), task("b", &[2]), task("c", &[1])],
+            Err(InvalidPlan::Cycle { keys }),
+        );
         for key in ["", "-x", "a/b", "a b", "..", "a..b", "x.lock", "x.", "ä"] {
             assert!(validate(&run(1, 1), &[task(key, &[])]).is_err(), "{key:?}");
         }

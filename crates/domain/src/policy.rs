@@ -122,7 +122,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total: u32::MAX, per_agent: std::collections::BTreeMap::new(), per_repository: u32::MAX }
+        Self {
+            total: u32::MAX,
+            per_agent: std::collections::BTreeMap::new(),
+            per_repository: u32::MAX,
+        }
     }
 }
 
@@ -133,7 +137,9 @@ mod tests {
     #[test]
     fn backoff_stays_under_its_ceiling_and_reaches_it() {
         let policy = RetryPolicy::default();
-        for (failures, ceiling_ms) in [(1, 1_000), (2, 2_000), (3, 4_000), (7, 60_000), (u32::MAX, 60_000)] {
+        for (failures, ceiling_ms) in
+            [(1, 1_000), (2, 2_000), (3, 4_000), (7, 60_000), (u32::MAX, 60_000)]
+        {
             let ceiling = Duration::from_millis(ceiling_ms);
             assert_eq!(policy.backoff(failures, ceiling_ms), ceiling, "the ceiling can be drawn");
             for random in [0, 1, 999, u64::MAX, 0x9e37_79b9_7f4a_7c15] {

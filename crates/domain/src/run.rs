@@ -70,8 +70,14 @@ pub struct IllegalRunEvent {
 impl Run {
     pub(crate) fn new(id: RunId, spec: Arc<RunSpec>, at: Timestamp) -> Self {
         let target = spec.target.clone();
-        let record =
-            RunRecord { spec, submitted_at: at, target, cancel: None, outcome: None, finished_at: None };
+        let record = RunRecord {
+            spec,
+            submitted_at: at,
+            target,
+            cancel: None,
+            outcome: None,
+            finished_at: None,
+        };
         Self { id, record, tasks: Vec::new(), dependents: Vec::new(), ended: 0, live: 0 }
     }
 
@@ -85,7 +91,9 @@ impl Run {
         let state = if self.is_finished() { "has finished" } else { "is open" };
         let illegal = || IllegalRunEvent { run: self.id, event: event.name(), state };
         match (event, self.is_finished()) {
-            (RunEvent::CancelRequested { reason }, false) => self.record.cancel = Some(reason.clone()),
+            (RunEvent::CancelRequested { reason }, false) => {
+                self.record.cancel = Some(reason.clone())
+            }
             (RunEvent::TargetMoved { head }, _) => match &mut self.record.target {
                 Some(target) => target.head.clone_from(head),
                 None => return Err(illegal()),

@@ -141,7 +141,10 @@ impl TaskState {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         match self {
-            Self::Succeeded { .. } | Self::Failed { .. } | Self::Cancelled { .. } | Self::Skipped { .. } => true,
+            Self::Succeeded { .. }
+            | Self::Failed { .. }
+            | Self::Cancelled { .. }
+            | Self::Skipped { .. } => true,
             Self::Blocked
             | Self::Ready
             | Self::Active
@@ -209,7 +212,10 @@ impl Task {
     /// The id of its newest attempt.
     #[must_use]
     pub fn attempt_id(&self) -> Option<AttemptId> {
-        self.record.attempt.as_ref().map(|attempt| AttemptId { task: self.id, number: attempt.number })
+        self.record
+            .attempt
+            .as_ref()
+            .map(|attempt| AttemptId { task: self.id, number: attempt.number })
     }
 
     /// The grant under which its live attempt is held.
@@ -223,12 +229,22 @@ impl Task {
         self.record.state == TaskState::Active && self.live_attempt().is_none()
     }
 
-    pub(crate) fn apply(&mut self, at: Timestamp, event: &TaskEvent) -> Result<(), IllegalTaskEvent> {
-        let fits = self.change_of_state(at, event) || self.change_of_attempt(at, event) || self.change_of_wish(at, event);
+    pub(crate) fn apply(
+        &mut self,
+        at: Timestamp,
+        event: &TaskEvent,
+    ) -> Result<(), IllegalTaskEvent> {
+        let fits = self.change_of_state(at, event)
+            || self.change_of_attempt(at, event)
+            || self.change_of_wish(at, event);
         if fits {
             return Ok(());
         }
-        Err(IllegalTaskEvent { task: self.id, event: event.name(), state: self.record.state.name() })
+        Err(IllegalTaskEvent {
+            task: self.id,
+            event: event.name(),
+            state: self.record.state.name(),
+        })
     }
 
     /// The events that move the task from one logical state to another; false when `event` is
@@ -255,22 +271,38 @@ impl Task {
                 self.charge(at, *class, lesson.as_ref());
                 S::RetryWait { until: *until, class: *class }
             }
-            (S::Active, E::IntegrationQueued { attempt }) if settling && self.is_newest(*attempt) => {
+            (S::Active, E::IntegrationQueued { attempt })
+                if settling && self.is_newest(*attempt) =>
+            {
                 S::Integrating { prepared: None }
             }
             (S::Integrating { .. }, E::IntegrationPrepared { branch, old, new }) => {
-                let prepared = Prepared { branch: branch.clone(), old: old.clone(), new: new.clone() };
+                let prepared =
+                    Prepared { branch: branch.clone(), old: old.clone(), new: new.clone() };
                 S::Integrating { prepared: Some(prepared) }
             }
-            (S::Integrating { .. }, E::IntegrationRefused { .. }) => S::Integrating { prepared: None },
-            (S::Active, E::Succeeded { commit }) if settling => S::Succeeded { commit: commit.clone() },
-            (S::Integrating { .. }, E::Succeeded { commit }) => S::Succeeded { commit: commit.clone() },
-            (S::Active, E::Failed { failure }) if settling => S::Failed { failure: failure.clone() },
-            (S::Integrating { .. }, E::Failed { failure }) => S::Failed { failure: failure.clone() },
-            (S::Active, E::Cancelled { unconfirmed }) if settling => S::Cancelled { unconfirmed: *unconfirmed },
-            (S::Blocked | S::Ready | S::RetryWait { .. } | S::Integrating { .. }, E::Cancelled { unconfirmed }) => {
+            (S::Integrating { .. }, E::IntegrationRefused { .. }) => {
+                S::Integrating { prepared: None }
+            }
+            (S::Active, E::Succeeded { commit }) if settling => {
+                S::Succeeded { commit: commit.clone() }
+            }
+            (S::Integrating { .. }, E::Succeeded { commit }) => {
+                S::Succeeded { commit: commit.clone() }
+            }
+            (S::Active, E::Failed { failure }) if settling => {
+                S::Failed { failure: failure.clone() }
+            }
+            (S::Integrating { .. }, E::Failed { failure }) => {
+                S::Failed { failure: failure.clone() }
+            }
+            (S::Active, E::Cancelled { unconfirmed }) if settling => {
                 S::Cancelled { unconfirmed: *unconfirmed }
             }
+            (
+                S::Blocked | S::Ready | S::RetryWait { .. } | S::Integrating { .. },
+                E::Cancelled { unconfirmed },
+            ) => S::Cancelled { unconfirmed: *unconfirmed },
             (S::Failed { .. } | S::Cancelled { .. } | S::Skipped { .. }, E::Revived) => {
                 self.record.tally = Tally::default();
                 self.record.cancel = None;
@@ -320,9 +352,18 @@ impl Task {
                 attempt.offered_at = at;
                 self.record.offer = *offer;
             }
-            (Phase::Offered, E::Claimed { attempt: number, fence: granted, worker, session, request, base, embedded })
-                if *number == attempt.number && *granted > fence =>
-            {
+            (
+                Phase::Offered,
+                E::Claimed {
+                    attempt: number,
+                    fence: granted,
+                    worker,
+                    session,
+                    request,
+                    base,
+                    embedded,
+                },
+            ) if *number == attempt.number && *granted > fence => {
                 attempt.phase = Phase::Claimed;
                 attempt.renewed_at = at;
                 attempt.grant = Some(Granted {
@@ -352,7 +393,8 @@ impl Task {
             (_, E::AttemptEnded { attempt: number, report })
                 if *number == attempt.number
                     && attempt.phase != Phase::Ended
-                    && (attempt.phase == Phase::Offered) == (report.outcome == Outcome::Withdrawn) =>
+                    && (attempt.phase == Phase::Offered)
+                        == (report.outcome == Outcome::Withdrawn) =>
             {
                 attempt.phase = Phase::Ended;
                 attempt.ended_at = Some(at);
@@ -377,18 +419,24 @@ impl Task {
         match event {
             TaskEvent::CancelRequested { reason } if !ended && self.record.cancel.is_none() => {
                 self.record.cancel = Some(reason.clone());
-                if let Some(attempt) = self.record.attempt.as_mut().filter(|attempt| attempt.phase.is_held()) {
+                if let Some(attempt) =
+                    self.record.attempt.as_mut().filter(|attempt| attempt.phase.is_held())
+                {
                     attempt.phase = Phase::Cancelling;
                     attempt.cancel = Some(Cancellation { reason: reason.clone(), at });
                 }
             }
-            TaskEvent::CommandAccepted { command } if !ended && command.seq == self.record.command.next() => {
+            TaskEvent::CommandAccepted { command }
+                if !ended && command.seq == self.record.command.next() =>
+            {
                 self.record.command = command.seq;
                 keep_newest(&mut self.record.feedback, command.text.clone(), FEEDBACK_MAX);
                 self.record.pending.push(command.clone());
             }
             TaskEvent::CommandSettled { seq, state } if *state != CommandState::Accepted => {
-                let Some(index) = self.record.pending.iter().position(|command| command.seq == *seq) else {
+                let Some(index) =
+                    self.record.pending.iter().position(|command| command.seq == *seq)
+                else {
                     return false;
                 };
                 self.record.pending.remove(index);

@@ -164,7 +164,10 @@ struct Room {
 impl Room {
     fn of(world: &World) -> Self {
         let offered: u32 = world.index.offered_per_agent.values().sum();
-        let free = world.workers.values().fold(0u32, |sum, worker| sum.saturating_add(worker.free_slots()));
+        let free = world
+            .workers
+            .values()
+            .fold(0u32, |sum, worker| sum.saturating_add(worker.free_slots()));
         Self {
             total: world.limits.total.saturating_sub(world.index.live),
             agents: std::collections::BTreeMap::new(),
@@ -246,7 +249,9 @@ fn outcome_of(run: &Run) -> Option<RunOutcome> {
         match &task.record.state {
             TaskState::Failed { .. } => return Some(RunOutcome::Failed),
             TaskState::Cancelled { .. } => outcome = RunOutcome::Cancelled,
-            TaskState::Skipped { .. } if outcome == RunOutcome::Succeeded => outcome = RunOutcome::Failed,
+            TaskState::Skipped { .. } if outcome == RunOutcome::Succeeded => {
+                outcome = RunOutcome::Failed
+            }
             TaskState::Skipped { .. }
             | TaskState::Succeeded { .. }
             | TaskState::Blocked

@@ -72,8 +72,15 @@ impl World {
         Ok(decision)
     }
 
-    fn grant_of(&self, task: &Task, attempt: &Attempt, fence: Fence, base: Option<String>) -> Grant {
-        let timeouts = self.run(task.id.run).map(|run| run.record.spec.timeouts).unwrap_or_default();
+    fn grant_of(
+        &self,
+        task: &Task,
+        attempt: &Attempt,
+        fence: Fence,
+        base: Option<String>,
+    ) -> Grant {
+        let timeouts =
+            self.run(task.id.run).map(|run| run.record.spec.timeouts).unwrap_or_default();
         let said: Vec<&str> = task.record.feedback.iter().map(String::as_str).collect();
         Grant {
             attempt: crate::ids::AttemptId { task: task.id, number: attempt.number },
@@ -151,8 +158,10 @@ impl World {
 
     pub(super) fn decide_look(&self, holder: &Holder) -> Result<Decision, Rejection> {
         let task = self.held(holder)?;
-        let directives =
-            Directives { cancel: task.record.cancel.clone(), commands: task.record.pending.clone() };
+        let directives = Directives {
+            cancel: task.record.cancel.clone(),
+            commands: task.record.pending.clone(),
+        };
         Ok(Decision { answer: Answer::Directives(directives), ..Decision::default() })
     }
 
@@ -175,7 +184,9 @@ impl World {
     /// Tells the holder of a task's live attempt, if somebody holds it, to look.
     pub(super) fn poke(&self, task: &Task, decision: &mut Decision) {
         let held = task.live_attempt().filter(|attempt| attempt.phase.is_held());
-        let (Some(grant), Some(attempt)) = (held.and(task.grant()), task.attempt_id()) else { return };
+        let (Some(grant), Some(attempt)) = (held.and(task.grant()), task.attempt_id()) else {
+            return;
+        };
         decision.effects.push(Effect::Poke { worker: grant.worker.clone(), attempt });
     }
 

@@ -110,7 +110,8 @@ impl World {
                         matches!(task.record.state, TaskState::Succeeded { .. })
                     })
                 };
-                let on = task.spec.depends_on.iter().filter(unmet).filter_map(|index| key_of(*index));
+                let on =
+                    task.spec.depends_on.iter().filter(unmet).filter_map(|index| key_of(*index));
                 Waiting::Dependencies { on: on.collect() }
             }
             TaskState::Ready => match self.admission(run, task) {
@@ -125,7 +126,9 @@ impl World {
                 },
                 (Some(_) | None, None) | (None, Some(_)) => Waiting::Offered,
             },
-            TaskState::RetryWait { until, class } => Waiting::Retry { until: *until, class: *class },
+            TaskState::RetryWait { until, class } => {
+                Waiting::Retry { until: *until, class: *class }
+            }
             TaskState::Integrating { .. } => {
                 let before = |other: &&Task| {
                     matches!(other.record.state, TaskState::Integrating { .. })

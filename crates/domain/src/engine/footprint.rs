@@ -34,7 +34,9 @@ impl Footprint {
             ready: task.record.state == TaskState::Ready,
             live: attempt.is_some(),
             offered: attempt.is_some_and(|attempt| attempt.phase == Phase::Offered),
-            held_by: held.and_then(|attempt| attempt.grant.as_ref()).map(|grant| grant.worker.clone()),
+            held_by: held
+                .and_then(|attempt| attempt.grant.as_ref())
+                .map(|grant| grant.worker.clone()),
             due: due(task, timeouts),
             ended: task.record.state.is_ended(),
         }
@@ -74,7 +76,12 @@ pub(super) fn overdue_at(attempt: &Attempt, timeouts: &Timeouts) -> Timestamp {
 
 impl World {
     /// Moves a task's contribution from `before` (`None` for a new task) to `after`.
-    pub(super) fn move_footprint(&mut self, id: TaskId, before: Option<Footprint>, after: Footprint) {
+    pub(super) fn move_footprint(
+        &mut self,
+        id: TaskId,
+        before: Option<Footprint>,
+        after: Footprint,
+    ) {
         let Some(run) = self.runs.get_mut(&id.run) else { return };
         let Some(task) = run.tasks.get(crate::plan::position(id.index)) else { return };
         let (agent, repository) = (Arc::clone(&task.spec.agent), Arc::clone(&task.spec.repository));

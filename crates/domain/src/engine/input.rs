@@ -11,7 +11,8 @@ use crate::attempt::Report;
 use crate::command::Command;
 use crate::event::Event;
 use crate::ids::{
-    AttemptId, CommandSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
+    AttemptId, CommandSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp,
+    WorkerId,
 };
 use crate::plan::{InvalidPlan, RunSpec, TaskSpec};
 use crate::worker::{Held, Registration};
@@ -452,7 +453,10 @@ pub enum Rejection {
     #[error("nothing is running")]
     NothingToStop,
     /// The text is empty or too long.
-    #[error("a message has 1 to {} bytes of text, this one has {bytes}", crate::command::TEXT_BYTES_MAX)]
+    #[error(
+        "a message has 1 to {} bytes of text, this one has {bytes}",
+        crate::command::TEXT_BYTES_MAX
+    )]
     TextLength {
         /// Its length.
         bytes: usize,

@@ -63,7 +63,13 @@ impl World {
         Ok(decision)
     }
 
-    fn stop_run(&self, run: &Run, reason: &str, stopped: &mut Vec<TaskId>, decision: &mut Decision) {
+    fn stop_run(
+        &self,
+        run: &Run,
+        reason: &str,
+        stopped: &mut Vec<TaskId>,
+        decision: &mut Decision,
+    ) {
         let event = RunEvent::CancelRequested { reason: reason.to_owned() };
         decision.events.push(Event::Run { run: run.id, event });
         for task in run.tasks.iter().filter(|task| !task.record.state.is_ended()) {
@@ -71,7 +77,13 @@ impl World {
         }
     }
 
-    fn stop_task(&self, task: &Task, reason: &str, stopped: &mut Vec<TaskId>, decision: &mut Decision) {
+    fn stop_task(
+        &self,
+        task: &Task,
+        reason: &str,
+        stopped: &mut Vec<TaskId>,
+        decision: &mut Decision,
+    ) {
         if task.record.cancel.is_some() {
             return;
         }
@@ -101,7 +113,8 @@ impl World {
             return Err(Rejection::RunOpen { run: id });
         }
         let unsuccessful = |task: &&Task| !matches!(task.record.state, TaskState::Succeeded { .. });
-        let tasks: Vec<TaskId> = run.tasks.iter().filter(unsuccessful).map(|task| task.id).collect();
+        let tasks: Vec<TaskId> =
+            run.tasks.iter().filter(unsuccessful).map(|task| task.id).collect();
         if tasks.is_empty() {
             return Err(Rejection::NothingToResume { run: id });
         }

@@ -74,7 +74,11 @@ impl World {
     ) {
         match self.next_try(moment, task, &setback) {
             Some(until) => {
-                let event = TaskEvent::RetryScheduled { until, class: setback.class, lesson: setback.lesson };
+                let event = TaskEvent::RetryScheduled {
+                    until,
+                    class: setback.class,
+                    lesson: setback.lesson,
+                };
                 decision.events.push(Event::Task { task: task.id, event });
             }
             None => {
@@ -90,7 +94,9 @@ impl World {
         let tally = task.record.tally;
         let (failures, allowed) = match setback.class {
             FailureClass::Application => (tally.app + 1, tally.app + 1 < policy.app_attempts),
-            FailureClass::Infrastructure => (tally.infra + 1, tally.infra + 1 < policy.infra_attempts),
+            FailureClass::Infrastructure => {
+                (tally.infra + 1, tally.infra + 1 < policy.infra_attempts)
+            }
             FailureClass::RateLimit => {
                 let since = tally.rate_limited_since.unwrap_or(moment.now);
                 (tally.rate_limited + 1, moment.now.since(since) < policy.rate_limit_for)
@@ -105,7 +111,8 @@ impl World {
     /// Ends a task for good. What was said to it and never reached an agent expires with it.
     pub(super) fn finish(&self, task: &Task, event: TaskEvent, decision: &mut Decision) {
         for command in &task.record.pending {
-            let expired = TaskEvent::CommandSettled { seq: command.seq, state: CommandState::Expired };
+            let expired =
+                TaskEvent::CommandSettled { seq: command.seq, state: CommandState::Expired };
             decision.events.push(Event::Task { task: task.id, event: expired });
         }
         decision.events.push(Event::Task { task: task.id, event });

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::*;
 use crate::attempt::{Outcome, ProcessExit, Report, Usage, Verdict as CheckVerdict, WorkResult};
 use crate::event::Event;
-use crate::ids::{AttemptId, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId};
+use crate::ids::{
+    AttemptId, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
+};
 use crate::plan::{RunSpec, Target, TaskSpec, tests as plans};
 use crate::policy::Limits;
 use crate::task::TaskState;

@@ -53,7 +53,8 @@ impl World {
             }
             Phase::Running => decision.events.push(event(TaskEvent::Suspected { attempt: number })),
             Phase::Suspect => {
-                let report = Report::stated(Outcome::Lost, "its worker was not heard of for too long");
+                let report =
+                    Report::stated(Outcome::Lost, "its worker was not heard of for too long");
                 self.end_attempt(moment, task, number, Arc::new(report), decision);
             }
             Phase::Cancelling => {

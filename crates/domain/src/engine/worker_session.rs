@@ -13,7 +13,11 @@ use crate::worker::{Held, Registration, Worker};
 
 impl World {
     /// The worker, if `session` is its newest.
-    pub(super) fn session(&self, id: &WorkerId, session: SessionEpoch) -> Result<&Worker, Rejection> {
+    pub(super) fn session(
+        &self,
+        id: &WorkerId,
+        session: SessionEpoch,
+    ) -> Result<&Worker, Rejection> {
         let worker =
             self.workers.get(id).ok_or_else(|| Rejection::UnknownWorker { worker: id.clone() })?;
         if worker.session == session {
@@ -83,7 +87,9 @@ impl World {
         let worker = self.session(id, session)?;
         let mut decision = Decision::default();
         if !worker.draining {
-            decision.events.push(Event::Worker { worker: id.clone(), event: WorkerEvent::Draining });
+            decision
+                .events
+                .push(Event::Worker { worker: id.clone(), event: WorkerEvent::Draining });
         }
         Ok(decision)
     }

@@ -121,6 +121,16 @@ impl World {
         Ok(world)
     }
 
+    /// Takes over the open sessions of `earlier`, when a world is rebuilt from its store while its
+    /// workers go on. What a worker holds is counted anew.
+    pub fn take_over_sessions(&mut self, earlier: Self) {
+        self.last_session = self.last_session.max(earlier.last_session);
+        for (id, mut worker) in earlier.workers {
+            worker.holds = self.tasks_held_by(&id).map(|task| task.id).collect();
+            self.workers.insert(id, worker);
+        }
+    }
+
     /// Brings a run that was forgotten back from the store.
     ///
     /// # Errors
@@ -186,7 +196,9 @@ impl World {
             Input::Resume { run } => self.decide_resume(*run),
             Input::Say { task, text } => self.decide_say(moment, *task, text),
             Input::Register(registration) => self.decide_register(moment, registration),
-            Input::Heartbeat { worker, session, held } => self.decide_heartbeat(worker, *session, held),
+            Input::Heartbeat { worker, session, held } => {
+                self.decide_heartbeat(worker, *session, held)
+            }
             Input::Drain { worker, session } => self.decide_drain(worker, *session),
             Input::Leave { worker, session } => self.decide_leave(moment, worker, *session),
             Input::Claim(claim) => self.decide_claim(claim),
@@ -275,7 +287,12 @@ impl World {
         Ok(())
     }
 
-    fn apply_worker(&mut self, at: Timestamp, id: &WorkerId, event: &WorkerEvent) -> Result<(), Defect> {
+    fn apply_worker(
+        &mut self,
+        at: Timestamp,
+        id: &WorkerId,
+        event: &WorkerEvent,
+    ) -> Result<(), Defect> {
         match event {
             WorkerEvent::Registered { registration, session } => {
                 if *session <= self.last_session {
@@ -290,7 +307,9 @@ impl World {
             }
             WorkerEvent::Draining => match self.workers.get_mut(id) {
                 Some(worker) => worker.draining = true,
-                None => return Err(Defect::Subject { event: event.name(), subject: id.to_string() }),
+                None => {
+                    return Err(Defect::Subject { event: event.name(), subject: id.to_string() });
+                }
             },
             WorkerEvent::Gone { .. } => {
                 // After a restart a worker that never came back is unknown; it is gone all the same.
@@ -356,8 +375,11 @@ impl World {
 
     fn recount_unmet(&mut self, id: RunId) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let succeeded: Vec<bool> =
-            run.tasks.iter().map(|task| matches!(task.record.state, TaskState::Succeeded { .. })).collect();
+        let succeeded: Vec<bool> = run
+            .tasks
+            .iter()
+            .map(|task| matches!(task.record.state, TaskState::Succeeded { .. }))
+            .collect();
         for task in &mut run.tasks {
             let unmet = task.spec.depends_on.iter().filter(|dependency| {
                 !succeeded.get(position(**dependency)).copied().unwrap_or(false)

@@ -51,7 +51,8 @@ struct History {
 
 impl History {
     fn new() -> Self {
-        let limits = Limits { total: 4, per_agent: [("coder".to_owned(), 3)].into(), per_repository: 4 };
+        let limits =
+            Limits { total: 4, per_agent: [("coder".to_owned(), 3)].into(), per_repository: 4 };
         let stage = Stage::with_limits(limits);
         let origin = stage.world.clone();
         let mut history = Self {
@@ -114,7 +115,8 @@ impl History {
 
     /// Gives an input twice: the second time it must change nothing, or be refused.
     fn give(&mut self, input: Input) {
-        let counted_twice = matches!(input, Input::Say { .. } | Input::Stop { .. } | Input::Resume { .. });
+        let counted_twice =
+            matches!(input, Input::Say { .. } | Input::Stop { .. } | Input::Resume { .. });
         if self.stage.give(input.clone()).is_ok() && !counted_twice {
             let before = (self.stage.world.clone(), self.stage.log.len());
             let _ = self.stage.give(input.clone());
@@ -143,7 +145,8 @@ impl History {
         let session = if stale { self.sessions.first() } else { choose_rev(newest, pick) };
         let Some((worker, session)) = session.cloned() else { return };
         if let Ok(holder) = self.stage.claim(offer, &worker, session) {
-            let earlier = self.holders.iter().filter(|other| other.attempt.task == holder.attempt.task);
+            let earlier =
+                self.holders.iter().filter(|other| other.attempt.task == holder.attempt.task);
             assert!(earlier.clone().all(|other| other.fence < holder.fence), "fences must grow");
             self.holders.push(holder);
         }
@@ -179,7 +182,8 @@ impl History {
             self.give(Input::RefuseIntegration { attempt, class, reason });
             return;
         }
-        let (branch, old, new) = ("main".to_owned(), "o".to_owned(), format!("commit of {attempt}"));
+        let (branch, old, new) =
+            ("main".to_owned(), "o".to_owned(), format!("commit of {attempt}"));
         self.give(Input::PrepareIntegration { attempt, branch, old, new: new.clone() });
         self.give(Input::Integrated { attempt, commit: new });
     }
@@ -211,21 +215,32 @@ impl History {
         let live: Vec<_> = self.tasks().filter(|task| task.live_attempt().is_some()).collect();
         assert_eq!(u32::try_from(live.len()), Ok(world.index.live), "live is counted");
         assert!(world.index.live <= 4, "the total limit holds");
-        assert!(world.index.live_per_agent.values().all(|count| *count <= 3), "the agent's limit holds");
+        assert!(
+            world.index.live_per_agent.values().all(|count| *count <= 3),
+            "the agent's limit holds"
+        );
         for run in world.runs() {
             let live = run.tasks.iter().filter(|task| task.live_attempt().is_some()).count();
             assert_eq!(u32::try_from(live), Ok(run.live));
             assert!(run.live <= run.record.spec.concurrency, "the run's limit holds");
             let ended = run.tasks.iter().filter(|task| task.record.state.is_ended()).count();
             assert_eq!(u32::try_from(ended), Ok(run.ended));
-            assert_eq!(run.is_finished(), ended == run.tasks.len(), "a run is over when all of it is");
+            assert_eq!(
+                run.is_finished(),
+                ended == run.tasks.len(),
+                "a run is over when all of it is"
+            );
             for task in &run.tasks {
                 let is_active = task.record.state == TaskState::Active;
                 assert_eq!(is_active, task.live_attempt().is_some(), "{task:?}");
                 let ready = world.index.ready.get(&run.id);
-                let listed = ready.is_some_and(|set| set.iter().any(|(_, index)| *index == task.id.index));
+                let listed =
+                    ready.is_some_and(|set| set.iter().any(|(_, index)| *index == task.id.index));
                 assert_eq!(listed, task.record.state == TaskState::Ready, "ready is indexed");
-                assert!(task.record.state.is_ended() <= task.record.pending.is_empty(), "nothing said is lost");
+                assert!(
+                    task.record.state.is_ended() <= task.record.pending.is_empty(),
+                    "nothing said is lost"
+                );
             }
         }
         for worker in world.workers() {

@@ -30,10 +30,8 @@ fn a_submission_that_is_repeated_is_one_run() {
 #[test]
 fn no_more_is_offered_than_there_is_room_for() {
     let tasks = || ["a", "b", "c", "d"].map(|key| plans::task(key, &[])).to_vec();
-    let per_agent = |limit| Limits {
-        per_agent: [("coder".to_owned(), limit)].into(),
-        ..Limits::default()
-    };
+    let per_agent =
+        |limit| Limits { per_agent: [("coder".to_owned(), limit)].into(), ..Limits::default() };
     for (limits, concurrency, slots, expected) in [
         (Limits::default(), 4, 4, 4),
         (Limits::default(), 2, 4, 2),
@@ -316,7 +314,10 @@ fn a_restart_forgets_nothing_and_expires_nothing() {
     let mut after = reopened(&stage);
     after.give(Input::Recover).expect("recovered");
     after.pass(Duration::from_secs(5));
-    assert_eq!([0, 1, 2].map(|index| after.state(run, index)), ["integrating", "active", "blocked"]);
+    assert_eq!(
+        [0, 1, 2].map(|index| after.state(run, index)),
+        ["integrating", "active", "blocked"]
+    );
     assert_eq!(after.effects, [Effect::Integrate { attempt: done.attempt }]);
     let brought = vec![Held { attempt: held.attempt, fence: held.fence }];
     let session = after.register_with("w", 4, brought);
@@ -335,7 +336,8 @@ fn an_embedded_worker_dies_with_its_coordinator_and_its_attempts_count_for_nothi
         inventory: Vec::new(),
     };
     for round in 0..20 {
-        let Ok(Answer::Registered { session, .. }) = stage.give(Input::Register(registration.clone()))
+        let Ok(Answer::Registered { session, .. }) =
+            stage.give(Input::Register(registration.clone()))
         else {
             panic!()
         };

@@ -1,0 +1,133 @@
+//! What the fields of a work stream say, once all of its lines are read.
+
+use super::dependency::{self, Reference};
+use super::diagnostic::{Collector, Rule, quote};
+use super::field::{self, FieldKind};
+use super::heading::strip_emphasis;
+use super::source::{Source, Span};
+use super::status::{self, Status};
+use super::stream::{Effort, FieldRecord, OtherField, WorkStream};
+
+/// Fills in what the fields say. Returns what the dependencies refer to.
+pub(super) fn fill(
+    stream: &mut WorkStream,
+    source: &Source<'_>,
+    findings: &mut Collector,
+) -> Vec<Reference> {
+    fill_status(stream, source, findings);
+    let text = |stream: &WorkStream, kind| {
+        let record = stream.layout.field(kind)?;
+        Some(joined(record, source)).filter(|text| !text.is_empty())
+    };
+    let single = |stream: &WorkStream, kind| {
+        let value = text(stream, kind)?;
+        (!field::is_nothing(&value)).then(|| strip_emphasis(&value).to_owned())
+    };
+    stream.assigned_to = single(stream, FieldKind::AssignedTo);
+    stream.completed = single(stream, FieldKind::Completed);
+    stream.completed_by = single(stream, FieldKind::CompletedBy);
+    stream.done_when = text(stream, FieldKind::DoneWhen);
+    stream.quality_gates = text(stream, FieldKind::QualityGates);
+    stream.design_notes = text(stream, FieldKind::DesignNotes);
+    stream.depends_text = text(stream, FieldKind::DependsOn);
+    if let Some(written) = single(stream, FieldKind::Effort) {
+        stream.effort = Effort::read(&written);
+        if stream.effort.is_none() {
+            let span = stream.layout.field(FieldKind::Effort).map(FieldRecord::first_value);
+            findings.add(Rule::UnknownEffort, span.unwrap_or_default(), || {
+                format!("{} is no effort; write XS, S, M, L or XL", quote(&written))
+            });
+        }
+    }
+    let others = stream.layout.fields.iter().filter(|record| record.kind == FieldKind::Other);
+    stream.fields = others
+        .map(|record| OtherField {
+            name: source.string(record.name),
+            value: joined(record, source),
+            line: record.line,
+        })
+        .collect();
+    let open = stream.tasks.iter().filter(|task| !task.done).count();
+    if stream.status == Status::Complete && open > 0 {
+        findings.add(Rule::CompleteWithOpenTasks, stream.layout.id, || {
+            format!("{} is marked complete, but {open} of its tasks are open", stream.id)
+        });
+    }
+    references(stream, source, findings)
+}
+
+fn fill_status(stream: &mut WorkStream, source: &Source<'_>, findings: &mut Collector) {
+    let span = stream.layout.field(FieldKind::Status).map(FieldRecord::first_value);
+    let written = span.map_or("", |span| source.slice(span));
+    let reading = match span {
+        Some(span) if !written.trim().is_empty() => status::read(written, span.start),
+        Some(_) | None => stream.layout.heading_mark,
+    };
+    match reading {
+        Some(reading) => {
+            stream.status = reading.status;
+            stream.on_hold = reading.on_hold.then(|| strip_emphasis(written).to_owned());
+            if reading.conflict {
+                findings.add(Rule::ConflictingStatus, span.unwrap_or(stream.layout.id), || {
+                    let words = reading.status.words();
+                    format!("sign and word say different things; the word counts: {words}")
+                });
+            }
+        }
+        None if written.trim().is_empty() => {
+            findings.add(Rule::MissingStatus, span.unwrap_or(stream.layout.id), || {
+                format!("{} has no status; it counts as not started", stream.id)
+            });
+        }
+        None => {
+            stream.status = Status::Blocked;
+            stream.on_hold = Some(strip_emphasis(written).to_owned());
+            findings.add(Rule::UnknownStatus, span.unwrap_or_default(), || {
+                let quoted = quote(written);
+                format!(
+                    "{quoted} is no status that is known, so {} won't be started; write Complete, \
+                     In Progress, Not Started or Blocked",
+                    stream.id
+                )
+            });
+        }
+    }
+}
+
+fn references(
+    stream: &WorkStream,
+    source: &Source<'_>,
+    findings: &mut Collector,
+) -> Vec<Reference> {
+    let mut found = Vec::new();
+    let Some(record) = stream.layout.field(FieldKind::DependsOn) else { return found };
+    for piece in record.pieces.iter().filter(|piece| !piece.is_empty()) {
+        let reading = dependency::read(source.slice(*piece), piece.start);
+        for span in reading.malformed {
+            findings.add(Rule::MalformedId, span, || {
+                format!("{} can't be a work stream's id", quote(source.slice(span)))
+            });
+        }
+        for span in reading.unread {
+            findings.add(Rule::FreeTextDependency, span, || {
+                let quoted = quote(source.slice(span));
+                format!(
+                    "{quoted} names no work stream; it is kept as text and doesn't hold anything up"
+                )
+            });
+        }
+        found.extend(reading.references);
+    }
+    found
+}
+
+/// All parts of a field's value, one a line.
+fn joined(record: &FieldRecord, source: &Source<'_>) -> String {
+    let pieces: Vec<String> = record
+        .pieces
+        .iter()
+        .filter(|piece: &&Span| !piece.is_empty())
+        .map(|piece| source.string(*piece))
+        .collect();
+    pieces.join("\n").trim().to_owned()
+}
