@@ -1,0 +1,15 @@
+//! What the store promises, against real databases.
+//!
+//! Everything goes through [`place::Place`], so that another database needs another place only.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on says where")]
+
+mod commits;
+mod disk_full;
+mod killed;
+mod laws;
+mod opening;
+mod place;
+mod reading;
+mod stage;
+mod upkeep;
