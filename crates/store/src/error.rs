@@ -11,7 +11,6 @@ pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// Another process leads over this store.
     #[error(

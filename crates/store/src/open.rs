@@ -89,15 +89,30 @@ async fn open_to_read(path: PathBuf) -> Result<Store, Error> {
     if !exists(site)? {
         return Err(Error::Missing { path });
     }
+    let epoch = read_identity(site).await.map_err(|error| unless_writable(site, error))?;
+    let readers = sqlite::readers(site, crate::store::READ_DEADLINE).await?;
+    Ok(Store { path, epoch, readers, lead: None })
+}
+
+async fn read_identity(site: Site<'_>) -> Result<u64, Error> {
     let mut connection = sqlite::connect_reader(site).await?;
-    let found = identify(&mut connection, site, known_schema()).await?;
-    if found < known_schema() {
-        return Err(Error::OlderSchema { path, found, known: known_schema() });
+    let (found, known) = (identify(&mut connection, site, known_schema()).await?, known_schema());
+    if found < known {
+        return Err(Error::OlderSchema { path: site.path.to_owned(), found, known });
     }
     let epoch = read_epoch(&mut connection, site).await?;
     sqlite::close(connection, site).await?;
-    let readers = sqlite::readers(site, crate::store::READ_DEADLINE).await?;
-    Ok(Store { path, epoch, readers, lead: None })
+    Ok(epoch)
+}
+
+/// Readers share an index of the log in a file beside the store. Where that can't be written the
+/// database says no more than that it can't open something; the system says why.
+fn unless_writable(site: Site<'_>, error: Error) -> Error {
+    let site = site.doing("laying the index of its log beside it, which reading needs");
+    match (&error, File::options().append(true).open(site.path)) {
+        (Error::Io { .. }, Err(denied)) => site.io(denied),
+        _ => error,
+    }
 }
 
 fn known_schema() -> i64 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
-use crate::error::{Error, Site};
+use crate::error::{Cause, Error, Site};
 
 pub(crate) type Db = sqlx::Sqlite;
 pub(crate) type Connection = sqlx::SqliteConnection;
@@ -245,31 +245,28 @@ pub(crate) async fn checkpoint(
 /// A failure of the database, by what one can do about it.
 pub(crate) fn failure(site: Site<'_>, error: sqlx::Error) -> Error {
     let Site { path, doing } = site;
-    let code = match &error {
-        sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<u32>().ok()),
-        sqlx::Error::PoolTimedOut => return Error::Busy { doing, source: error.into() },
-        sqlx::Error::Io(_) => {
-            return Error::Io { doing, path: path.to_owned(), source: error.into() };
-        }
-        _ => None,
-    };
-    let Some(code) = code else { return Error::Database { doing, source: error.into() } };
     let path = path.to_owned();
+    let error = match error {
+        sqlx::Error::Database(error) => error,
+        sqlx::Error::PoolTimedOut => return Error::Busy { doing, source: error.into() },
+        sqlx::Error::Io(source) => return Error::Io { doing, path, source: source.into() },
+        error => return Error::Database { doing, source: error.into() },
+    };
+    let code: u32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+    // The database's own words; what sqlx puts around them only says them twice.
+    let source: Cause = error.to_string().into();
     // https://www.sqlite.org/rescode.html; the low byte is the kind, the rest says more.
     match (code & 0xff, code) {
         // SQLITE_FULL; and no room for the index of the log.
-        (13, _) | (_, 4874) => Error::DiskFull { doing, path, source: error.into() },
-        (8, _) => Error::ReadOnly { doing, path, source: error.into() },
-        (5 | 6, _) => Error::Busy { doing, source: error.into() },
+        (13, _) | (_, 4874) => Error::DiskFull { doing, path, source },
+        (8, _) => Error::ReadOnly { doing, path, source },
+        (5 | 6, _) => Error::Busy { doing, source },
         (11 | 26, _) => {
-            let detail = error
-                .as_database_error()
-                .map_or_else(String::new, |error| error.message().to_owned());
-            Error::Corrupt { path, detail, source: Some(error.into()) }
+            Error::Corrupt { path, detail: error.message().to_owned(), source: Some(source) }
         }
         // SQLITE_IOERR, SQLITE_CANTOPEN.
-        (10 | 14, _) => Error::Io { doing, path, source: error.into() },
-        _ => Error::Database { doing, source: error.into() },
+        (10 | 14, _) => Error::Io { doing, path, source },
+        _ => Error::Database { doing, source },
     }
 }
 

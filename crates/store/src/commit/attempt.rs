@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use kapelle_domain::attempt::{Attempt, Cancellation, Check, Granted, Phase};
 use kapelle_domain::event::{Event, Recorded, TaskEvent};
-use kapelle_domain::ids::{AttemptId, TaskId, Timestamp};
+use kapelle_domain::ids::{AttemptId, OfferSeq, TaskId, Timestamp};
 
 use super::Changed;
 use super::upsert::{Insert, Values, integer};
@@ -61,7 +61,7 @@ pub(super) async fn write(
         let Some(newest) = newest else { continue };
         if let Some(oldest) = story.oldest.filter(|oldest| *oldest < newest.number) {
             let stored = stored(connection, site, AttemptId { task, number: oldest }).await?;
-            let earlier = superseded(stored, &story.events, newest.number).into_iter();
+            let earlier = superseded(stored, &story.events).into_iter();
             attempts.extend(
                 earlier.map(|attempt| {
                     (AttemptId { task, number: attempt.number }, Cow::Owned(attempt))
@@ -131,12 +131,8 @@ async fn stored(
     rows.first().map(|row| row.json("record")).transpose()
 }
 
-/// The attempts before the newest one, as the events leave them.
-fn superseded(
-    stored: Option<Attempt>,
-    events: &[(Timestamp, &TaskEvent)],
-    newest: u32,
-) -> Vec<Attempt> {
+/// The attempts that another one followed, as the events leave them.
+fn superseded(stored: Option<Attempt>, events: &[(Timestamp, &TaskEvent)]) -> Vec<Attempt> {
     let mut past = Vec::new();
     let mut current = stored;
     for (at, event) in events {
@@ -149,12 +145,10 @@ fn superseded(
             change(current, *at, event);
         }
     }
-    past.extend(current);
-    past.retain(|attempt| attempt.number < newest);
     past
 }
 
-fn offered(at: Timestamp, number: u32, offer: kapelle_domain::ids::OfferSeq) -> Attempt {
+fn offered(at: Timestamp, number: u32, offer: OfferSeq) -> Attempt {
     Attempt {
         number,
         phase: Phase::Offered,

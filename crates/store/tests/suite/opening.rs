@@ -112,23 +112,23 @@ async fn damage_is_named_and_never_taken_for_an_empty_store() {
         file.set_len(bytes).expect("to cut");
     };
     type Damage<'d> = &'d dyn Fn(&Place);
-    let damages: [(&str, Damage<'_>); 6] = [
-        ("the header is overwritten", &|place| overwrite(place, 0, &[b'x'; 100])),
-        ("a page in the middle is overwritten", &|place| {
+    let damages: [(&str, bool, Damage<'_>); 6] = [
+        ("the header is overwritten", true, &|place| overwrite(place, 0, &[b'x'; 100])),
+        ("a page in the middle is overwritten", false, &|place| {
             let pages = place.path().metadata().expect("the file").len() / 4096;
             overwrite(place, pages / 2 * 4096, &[0xa5; 4096]);
         }),
-        ("the second page is overwritten", &|place| overwrite(place, 4096, &[0x5a; 4096])),
-        ("the file is cut in half", &|place| {
+        ("the second page is overwritten", false, &|place| overwrite(place, 4096, &[0x5a; 4096])),
+        ("the file is cut in half", false, &|place| {
             cut(place, place.path().metadata().expect("the file").len() / 2)
         }),
-        ("the file is empty", &|place| cut(place, 0)),
-        ("the file is gone and its log is not", &|place| {
+        ("the file is empty", true, &|place| cut(place, 0)),
+        ("the file is gone and its log is not", true, &|place| {
             fs::remove_file(place.path()).expect("to remove");
             fs::write(place.file("state.db-wal"), [1; 4096]).expect("a log");
         }),
     ];
-    for (name, damage) in damages {
+    for (name, reads_see, damage) in damages {
         let place = filled().await;
         damage(&place);
         let before = fs::read(place.path()).ok();
@@ -140,6 +140,8 @@ async fn damage_is_named_and_never_taken_for_an_empty_store() {
             text.contains("state.db is damaged") && text.contains("move it aside"),
             "{name}: {text}"
         );
+        let error = place.open(Mode::Read).await.err();
+        assert!(!reads_see || matches!(error, Some(Error::Corrupt { .. })), "{name}: {error:?}");
         assert_eq!(fs::read(place.path()).ok(), before, "{name}: it must be left as it is");
     }
 }

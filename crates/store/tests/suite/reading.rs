@@ -161,3 +161,42 @@ async fn rows_that_do_not_hold_what_they_must_are_named() {
         assert!(!error.is_transient());
     }
 }
+
+/// A task's own record holds its newest attempt only; what became of those before must not depend
+/// on where the history was cut into batches.
+#[tokio::test]
+async fn attempts_that_began_and_ended_within_one_batch_are_kept() {
+    for commits_between in [false, true] {
+        let place = Place::new();
+        let store = place.lead().await;
+        let mut stage = Stage::new();
+        let session = stage.register(stage::WORKER, 10, Vec::new());
+        let run = stage.submit(stage::run(1, 1), vec![stage::task("a", &[])]);
+        if commits_between {
+            stage.commit(&store).await.expect("a commit");
+        }
+        stage.work_off(session, &Outcome::AgentFailed);
+        stage.give(Input::Tick).expect("time can always pass");
+        let second = stage.offers.remove(0);
+        let holder = stage.claim(second, stage::WORKER, session).expect("a grant");
+        if commits_between {
+            stage.commit(&store).await.expect("a commit");
+        }
+        stage.give(Input::Started(holder.clone())).expect("a start");
+        let (scope, reason) = (Scope::Run(run), "enough".to_owned());
+        stage.give(Input::Stop { scope, reason }).expect("a stop");
+        stage.finish(&holder, Outcome::Cancelled).expect("an end");
+        stage.give(Input::Resume { run }).expect("a resumption");
+        stage.commit(&store).await.expect("a commit");
+
+        let attempts = store.attempts(TaskId { run, index: 0 }).await.expect("a read");
+        let expected: Vec<_> = stage.attempts.into_values().collect();
+        let text = |attempts| serde_json::to_string(attempts).expect("it can be written");
+        assert_eq!(attempts.len(), 3);
+        assert_eq!(
+            attempts[1].cancel.as_ref().map(|cancel| cancel.reason.as_str()),
+            Some("enough")
+        );
+        assert_eq!(text(&attempts), text(&expected), "commits between: {commits_between}");
+    }
+}
