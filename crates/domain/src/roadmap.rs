@@ -14,6 +14,7 @@ mod check;
 mod cycle;
 mod dependency;
 mod diagnostic;
+mod edit;
 mod field;
 mod heading;
 mod id;
@@ -21,6 +22,7 @@ mod parser;
 mod source;
 mod status;
 mod stream;
+mod task;
 mod value;
 mod view;
 
@@ -29,6 +31,7 @@ use std::sync::Arc;
 
 pub use availability::{Availability, WhyNot, urgency};
 pub use diagnostic::{Diagnostic, Severity};
+pub use edit::{Edit, EditError};
 pub use id::{MalformedStreamId, StreamId};
 pub use status::Status;
 pub use stream::{BatchRef, Effort, OtherField, TaskItem, WorkStream};
@@ -54,6 +57,8 @@ struct Relations {
     positions: BTreeMap<StreamId, Vec<usize>>,
     /// Positions that each stream depends on; unknown ids and itself left out.
     needs: Vec<Vec<usize>>,
+    /// Whether every stream with this one's id is complete.
+    complete: Vec<bool>,
     /// Streams with the same number depend on each other in a circle.
     component: Vec<usize>,
     /// Whether a stream is part of such a circle, or depends on itself.

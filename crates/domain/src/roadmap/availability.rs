@@ -96,10 +96,10 @@ impl Roadmap {
         if !unknown.is_empty() {
             return Some(WhyNot::UnknownDependency(unknown));
         }
-        let needs = self.relations.needs[position].iter().map(|need| &self.streams[*need]);
-        let open: Vec<StreamId> = needs
-            .filter(|need| need.status != Status::Complete)
-            .map(|need| need.id.clone())
+        let open: Vec<StreamId> = self.relations.needs[position]
+            .iter()
+            .filter(|need| !self.relations.complete[**need])
+            .map(|need| self.streams[*need].id.clone())
             .collect();
         (!open.is_empty()).then_some(WhyNot::WaitsFor(open))
     }

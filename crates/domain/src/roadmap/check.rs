@@ -1,6 +1,6 @@
 //! Whether what the work streams say of each other fits together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Relations;
 use super::cycle;
@@ -13,8 +13,15 @@ use super::source::{Source, Span};
 use super::status::Status;
 use super::stream::WorkStream;
 
-/// Dependencies of one stream, batches and ranges resolved. Keeps the whole linear.
-const DEPENDENCIES_MAX: usize = 1_000;
+/// Dependencies that batches and ranges may stand for, in the whole file. A few bytes can name every
+/// stream, so without a limit a small file could have more dependencies than fit into memory.
+const EXPANSIONS_MAX: usize = 250_000;
+
+/// Ids that a message names of a circle.
+const CYCLE_IDS_MAX: usize = 12;
+
+/// Work streams among which a similar id is looked for.
+const SUGGESTION_STREAMS_MAX: usize = 2_000;
 
 /// Resolves what the streams depend on, and adds findings.
 pub(super) fn check(parsed: &mut Parsed, source: &Source<'_>) -> Relations {
@@ -25,7 +32,8 @@ pub(super) fn check(parsed: &mut Parsed, source: &Source<'_>) -> Relations {
         positions.push(position);
         if positions.len() > 1 {
             parsed.diagnostics.add(Rule::DuplicateId, stream.layout.id, || {
-                format!("{} is the id of an earlier work stream too; ids must be unique", stream.id)
+                let (id, line) = (&stream.id, parsed.streams[positions[0]].line);
+                format!("{id} is the id of the work stream in line {line} too; give each its own")
             });
         }
     }
@@ -35,24 +43,31 @@ pub(super) fn check(parsed: &mut Parsed, source: &Source<'_>) -> Relations {
         });
     }
     let batches = batches_of(&parsed.streams);
-    for position in 0..parsed.streams.len() {
-        let references = std::mem::take(&mut parsed.references[position]);
-        let mut resolver = Resolver {
-            streams: &parsed.streams,
-            positions: &relations.positions,
-            batches: &batches,
-            position,
-            ids: Vec::new(),
-            needs: Vec::new(),
-            circular: false,
-            findings: &mut parsed.diagnostics,
-        };
-        resolver.resolve(&references);
-        let (ids, needs, circular) = (resolver.ids, resolver.needs, resolver.circular);
-        parsed.streams[position].depends_on = ids;
-        relations.needs.push(needs);
-        relations.circular.push(circular);
+    let mut resolver = Resolver {
+        streams: &parsed.streams,
+        positions: &relations.positions,
+        batches: &batches,
+        findings: &mut parsed.diagnostics,
+        expansions_left: EXPANSIONS_MAX,
+        needed_by: vec![None; parsed.streams.len()],
+        position: 0,
+        found: Resolved::default(),
+    };
+    let references = std::mem::take(&mut parsed.references);
+    let resolved: Vec<Resolved> = references
+        .iter()
+        .enumerate()
+        .map(|(position, references)| resolver.resolve(position, references))
+        .collect();
+    for (stream, resolved) in parsed.streams.iter_mut().zip(resolved) {
+        stream.depends_on = resolved.ids;
+        if resolved.incomplete {
+            stream.on_hold.get_or_insert_with(|| "depends on too many work streams".to_owned());
+        }
+        relations.needs.push(resolved.needs);
+        relations.circular.push(resolved.circular);
     }
+    relations.complete = complete(&parsed.streams, &relations.positions);
     find_cycles(parsed, &mut relations);
     for position in 0..parsed.streams.len() {
         check_marks(parsed, &relations, position);
@@ -74,6 +89,16 @@ fn check_bytes(source: &Source<'_>, findings: &mut Collector) {
     }
 }
 
+/// For each stream whether all that have its id are complete.
+fn complete(streams: &[WorkStream], positions: &BTreeMap<StreamId, Vec<usize>>) -> Vec<bool> {
+    let mut complete = vec![false; streams.len()];
+    for same in positions.values() {
+        let all = same.iter().all(|position| streams[*position].status == Status::Complete);
+        same.iter().for_each(|position| complete[*position] = all);
+    }
+    complete
+}
+
 fn batches_of(streams: &[WorkStream]) -> BTreeMap<u32, Vec<usize>> {
     let mut batches: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for (position, stream) in streams.iter().enumerate() {
@@ -84,20 +109,34 @@ fn batches_of(streams: &[WorkStream]) -> BTreeMap<u32, Vec<usize>> {
     batches
 }
 
-/// Resolves the references of one stream.
+/// Resolves references, one stream after the other.
 struct Resolver<'a> {
     streams: &'a [WorkStream],
     positions: &'a BTreeMap<StreamId, Vec<usize>>,
     batches: &'a BTreeMap<u32, Vec<usize>>,
+    findings: &'a mut Collector,
+    expansions_left: usize,
+    /// For each stream the last one that was found to need it.
+    needed_by: Vec<Option<usize>>,
+    /// The stream that is looked at.
     position: usize,
+    found: Resolved,
+}
+
+/// What one stream's references amount to.
+#[derive(Debug, Default)]
+struct Resolved {
     ids: Vec<StreamId>,
     needs: Vec<usize>,
+    unknown: BTreeSet<StreamId>,
     circular: bool,
-    findings: &'a mut Collector,
+    /// There were too many.
+    incomplete: bool,
 }
 
 impl Resolver<'_> {
-    fn resolve(&mut self, references: &[Reference]) {
+    fn resolve(&mut self, position: usize, references: &[Reference]) -> Resolved {
+        self.position = position;
         for reference in references {
             match &reference.target {
                 Target::Stream(id) => self.stream(id, reference),
@@ -106,14 +145,15 @@ impl Resolver<'_> {
                 Target::Range(from, to) => self.range(from, to, reference),
             }
         }
+        std::mem::take(&mut self.found)
     }
 
     fn stream(&mut self, id: &StreamId, reference: &Reference) {
         let batch = id.as_number().filter(|number| self.batches.contains_key(number));
         match (self.positions.get(id).and_then(|positions| positions.first()), batch) {
-            (Some(&position), _) => self.need(position, reference, true),
+            (Some(&position), _) => self.need(position, reference),
             (None, Some(number)) => self.batch(number, reference),
-            (None, None) => self.unknown(id.clone(), reference),
+            (None, None) => self.unknown(id.clone(), "work stream", reference),
         }
     }
 
@@ -129,74 +169,108 @@ impl Resolver<'_> {
     }
 
     fn batch(&mut self, number: u32, reference: &Reference) {
-        let Some(members) = self.batches.get(&number) else {
-            self.findings.add(Rule::UnknownDependency, reference.span, || {
-                format!("there is no batch {number}")
-            });
-            return;
-        };
-        for &member in members {
-            if member == self.position {
-                continue;
+        match self.batches.get(&number) {
+            Some(members) => self.expand(members.iter().copied(), reference),
+            None => {
+                if let Ok(id) = number.to_string().parse() {
+                    self.unknown(id, "batch", reference);
+                }
             }
-            self.need(member, reference, false);
         }
     }
 
     fn range(&mut self, from: &StreamId, to: &StreamId, reference: &Reference) {
-        for end in [from, to] {
-            if !self.positions.contains_key(end) {
-                self.unknown(end.clone(), reference);
-            }
+        let ids = from.clone()..=to.clone();
+        let mut streams =
+            self.positions.range(ids).filter_map(|(_, positions)| positions.first()).peekable();
+        if streams.peek().is_some() {
+            self.expand(streams.copied(), reference);
+            return;
         }
-        let within = self.positions.range(from.clone()..=to.clone());
-        let members: Vec<usize> = within
-            .filter(|(id, _)| id.depth() == from.depth())
-            .filter_map(|(_, positions)| positions.first().copied())
-            .take(DEPENDENCIES_MAX)
-            .collect();
-        for member in members {
-            if member == self.position {
-                continue;
-            }
-            self.need(member, reference, false);
+        let batches = from.as_number().zip(to.as_number()).map(|(from, to)| from..=to);
+        let members = batches.into_iter().flat_map(|numbers| self.batches.range(numbers));
+        let mut streams = members.flat_map(|(_, streams)| streams).peekable();
+        if streams.peek().is_some() {
+            self.expand(streams.copied(), reference);
+        } else {
+            self.unknown(from.clone(), "work stream", reference);
+            self.unknown(to.clone(), "work stream", reference);
         }
     }
 
-    fn need(&mut self, position: usize, reference: &Reference, by_name: bool) {
+    /// Depends on all of them but itself.
+    fn expand(&mut self, streams: impl Iterator<Item = usize>, reference: &Reference) {
+        let own = self.position;
+        for position in streams.filter(|position| *position != own) {
+            if self.expansions_left == 0 {
+                self.found.incomplete = true;
+                let id = &self.streams[own].id;
+                self.findings.add(Rule::TooManyDependencies, reference.span, || {
+                    format!(
+                        "batches and ranges stand for more than {EXPANSIONS_MAX} dependencies in \
+                         this file, so {id} won't be started; name single work streams"
+                    )
+                });
+                return;
+            }
+            self.expansions_left -= 1;
+            self.add(position);
+        }
+    }
+
+    fn need(&mut self, position: usize, reference: &Reference) {
         let needed = &self.streams[position];
         if position == self.position {
-            self.circular = true;
-            self.ids.push(needed.id.clone());
+            self.found.circular = true;
             self.findings.add(Rule::SelfDependency, reference.span, || {
-                format!("{} depends on itself", needed.id)
+                format!("{} depends on itself; take this dependency away", needed.id)
             });
-            return;
-        }
-        if self.needs.contains(&position) {
-            return;
-        }
-        if self.needs.len() >= DEPENDENCIES_MAX {
-            self.findings.add(Rule::TooManyDependencies, reference.span, || {
-                format!("more than {DEPENDENCIES_MAX} dependencies; the rest is left out")
-            });
-            return;
-        }
-        if reference.marked_complete && by_name && needed.status != Status::Complete {
+        } else if reference.marked_complete && needed.status != Status::Complete {
             self.findings.add(Rule::StaleDependencyMark, reference.span, || {
-                format!("{} is marked complete here, and isn't", needed.id)
+                format!(
+                    "{} is marked complete here, but in line {} it isn't",
+                    needed.id, needed.line
+                )
             });
         }
-        self.ids.push(needed.id.clone());
-        self.needs.push(position);
+        self.add(position);
     }
 
-    fn unknown(&mut self, id: StreamId, reference: &Reference) {
-        self.findings.add(Rule::UnknownDependency, reference.span, || {
-            format!("there is no work stream {id}")
+    fn add(&mut self, position: usize) {
+        if self.needed_by[position].replace(self.position) == Some(self.position) {
+            return;
+        }
+        self.found.ids.push(self.streams[position].id.clone());
+        if position != self.position {
+            self.found.needs.push(position);
+        }
+    }
+
+    fn unknown(&mut self, id: StreamId, kind: &str, reference: &Reference) {
+        let similar = || {
+            let candidates = Some(self.positions.keys()).filter(|_| kind == "work stream");
+            let candidates = candidates.filter(|ids| ids.len() <= SUGGESTION_STREAMS_MAX);
+            let similar = candidates?
+                .map(|known| {
+                    (
+                        strsim::osa_distance(
+                            &id.as_str().to_lowercase(),
+                            &known.as_str().to_lowercase(),
+                        ),
+                        known,
+                    )
+                })
+                .min()?;
+            (similar.0 <= 1).then_some(similar.1)
+        };
+        self.findings.add(Rule::UnknownDependency, reference.span, || match similar() {
+            Some(similar) => {
+                format!("there is no {kind} {id} in this file; did you mean {similar}?")
+            }
+            None => format!("there is no {kind} {id} in this file"),
         });
-        if !self.ids.contains(&id) {
-            self.ids.push(id);
+        if self.found.unknown.insert(id.clone()) {
+            self.found.ids.push(id);
         }
     }
 }
@@ -207,14 +281,18 @@ fn find_cycles(parsed: &mut Parsed, relations: &mut Relations) {
         for &position in &cycle.members {
             relations.circular[position] = true;
         }
-        let names: Vec<&str> =
+        let mut names: Vec<&str> =
             cycle.path.iter().map(|position| parsed.streams[*position].id.as_str()).collect();
+        if names.len() > CYCLE_IDS_MAX {
+            names.splice(CYCLE_IDS_MAX / 2..names.len() - CYCLE_IDS_MAX / 2, ["…"]);
+        }
         let Some(first) = cycle.path.first().map(|position| &parsed.streams[*position]) else {
             continue;
         };
         let span = first.layout.field(FieldKind::DependsOn).map(|field| field.first_value());
         parsed.diagnostics.add(Rule::DependencyCycle, span.unwrap_or(first.layout.id), || {
-            format!("these work streams depend on each other in a circle: {}", names.join(" -> "))
+            let names = names.join(" → ");
+            format!("{names} depend on each other in a circle; take one of these dependencies away")
         });
     }
 }
@@ -227,12 +305,12 @@ fn check_marks(parsed: &mut Parsed, relations: &Relations, position: usize) {
         let field = stream.layout.field(FieldKind::Status);
         field.map_or(stream.layout.id, |field| field.first_value())
     };
-    let incomplete = needs.iter().find(|need| parsed.streams[**need].status != Status::Complete);
+    let incomplete = needs.iter().find(|need| !relations.complete[**need]);
     match (stream.status, incomplete) {
         (Status::Complete, Some(&need)) => {
             let (id, other) = (&stream.id, &parsed.streams[need].id);
             parsed.diagnostics.add(Rule::InconsistentComplete, status_span(), || {
-                format!("{id} is complete, but {other}, which it depends on, isn't")
+                format!("{id} is marked complete, but {other}, which it depends on, isn't")
             });
         }
         (Status::Blocked, None)
@@ -242,7 +320,7 @@ fn check_marks(parsed: &mut Parsed, relations: &Relations, position: usize) {
         {
             parsed.diagnostics.add(Rule::StaleBlockedMark, status_span(), || {
                 format!(
-                    "{} is marked blocked, but everything that it depends on is complete",
+                    "{} is marked blocked, but everything it depends on is complete: it can start",
                     stream.id
                 )
             });

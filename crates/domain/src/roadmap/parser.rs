@@ -10,9 +10,7 @@ use super::field::{self, FieldKind, FieldLine};
 use super::heading::{self, Announces, Heading, StreamHeading};
 use super::source::{Line, Source, Span};
 use super::stream::{BatchRef, FieldRecord, Layout, TaskItem, WorkStream};
-
-/// What a check mark is at most long; more is text in brackets.
-const MARK_CHARS_MAX: usize = 3;
+use super::task::{self, Mark};
 
 /// What was read, before it is related.
 #[derive(Debug, Default)]
@@ -38,8 +36,17 @@ pub(super) struct Parser<'s> {
     /// The heading of the section outside of any stream, while nothing was said of it.
     section: Option<Span>,
     open: Option<Open>,
-    /// Indentations of the tasks above, outside of any stream.
-    backlog_indents: Vec<usize>,
+    outside: Outside,
+    /// The line above was blank.
+    after_blank: bool,
+}
+
+/// Tasks that stand in no work stream, since the last heading.
+#[derive(Debug, Default)]
+struct Outside {
+    indents: Vec<usize>,
+    count: usize,
+    first: Span,
 }
 
 /// Fenced code that is being skipped.
@@ -47,8 +54,11 @@ pub(super) struct Parser<'s> {
 struct Code {
     mark: u8,
     length: usize,
-    /// No line closes it: it ends at the next heading.
-    endless: bool,
+    /// Columns before it; a heading further left can't be in the list item that it is in.
+    indent: usize,
+    outlook: Outlook,
+    /// The line that opens it.
+    span: Span,
 }
 
 /// A work stream that is being read.
@@ -59,6 +69,8 @@ struct Open {
     indents: Vec<usize>,
     /// Index of the field that following lines belong to.
     field: Option<usize>,
+    /// Columns before the task that the next line may go on with.
+    wraps: Option<usize>,
 }
 
 impl<'s> Parser<'s> {
@@ -74,7 +86,8 @@ impl<'s> Parser<'s> {
             batches: 0,
             section: None,
             open: None,
-            backlog_indents: Vec::new(),
+            outside: Outside::default(),
+            after_blank: false,
         };
         let mut end = 0;
         for line in source.lines() {
@@ -82,34 +95,63 @@ impl<'s> Parser<'s> {
             end = line.next;
         }
         parser.close(end);
+        parser.end_outside();
+        if let Some(code) = parser.code {
+            parser.report_unclosed(code);
+        }
         parser.parsed
     }
 
     fn line(&mut self, line: Line<'s>) {
         if line.start < self.comment_end || self.in_code(line) || self.opens_comment(line) {
+            self.after_blank = false;
             return;
         }
-        if let Some(heading) = heading::read_line(line.text, line.start) {
-            if self.heading(heading, line) {
-                return;
-            }
+        if let Some(heading) = heading::read_line(line.text, line.start)
+            && self.heading(heading, line)
+        {
+            self.after_blank = false;
+            return;
         }
         let (columns, bytes) = block::indentation(line.text);
         let content = &line.text[bytes..];
-        if content.is_empty() {
+        if content.trim().is_empty() {
+            self.after_blank = true;
             return;
         }
         let bullet = block::bullet(content).unwrap_or(0);
+        let at = Place { columns, bulleted: bullet > 0, line };
         let body = Span::new(line.start + bytes + bullet, line.end());
-        if bullet > 0 && self.task(body, columns, line) {
+        self.content(body, at);
+        self.after_blank = false;
+    }
+
+    /// A line that is no heading, no code and not blank.
+    fn content(&mut self, body: Span, at: Place<'s>) {
+        if at.bulleted && self.task(body, at) {
             return;
         }
-        let named = field::read(self.source.slice(body), body.start, bullet > 0);
-        match named {
-            Some(named) if self.takes_field(&named, columns) => {
-                self.field(&named, columns, bullet > 0, line)
+        if let Some(open) = &mut self.open {
+            let wraps = open.wraps.is_some_and(|columns| columns < at.columns);
+            if wraps
+                && !at.bulleted
+                && !self.after_blank
+                && let Some(task) = open.stream.tasks.last_mut()
+            {
+                task.text.push(' ');
+                task.text.push_str(self.source.string(body).trim());
+                extend(open, at);
+                return;
             }
-            Some(_) | None => self.continuation(body, columns, line),
+            open.wraps = None;
+            if at.bulleted {
+                task::leave(&mut open.indents, at.columns);
+            }
+        }
+        let named = field::read(self.source.slice(body), body.start, at.bulleted);
+        match named {
+            Some(named) if self.takes_field(&named, at) => self.field(&named, at),
+            Some(_) | None => self.continuation(body, at),
         }
     }
 
@@ -117,25 +159,27 @@ impl<'s> Parser<'s> {
     fn in_code(&mut self, line: Line<'s>) -> bool {
         let fence = block::fence(line.text);
         match (self.code, fence) {
-            (Some(code), _) if code.endless && self.is_structure(line) => {
+            (Some(code), _) if self.escapes(code, line) => {
+                self.report_unclosed(code);
                 self.code = None;
                 return false;
             }
-            (Some(code), Some(fence)) => {
-                if fence.bare && fence.mark == code.mark && fence.length >= code.length {
-                    self.code = None;
-                }
+            (Some(code), Some(fence)) if fence.mark == code.mark && fence.length >= code.length => {
+                let outlook = match code.outlook {
+                    Outlook::AnotherOpensFirst => Outlook::Closed,
+                    Outlook::Closed | Outlook::NeverClosed => code.outlook,
+                };
+                self.code = (!fence.bare).then_some(Code { outlook, ..code });
             }
-            (Some(_), None) => {}
+            (Some(_), _) => {}
             (None, Some(fence)) => {
-                let endless = self.fences.outlook(line.number) == Outlook::NeverClosed;
-                if endless {
-                    let span = Span::new(line.start, line.end());
-                    self.parsed.diagnostics.add(Rule::UnclosedFence, span, || {
-                        "this code fence is never closed; it is taken to end at the next heading".to_owned()
-                    });
-                }
-                self.code = Some(Code { mark: fence.mark, length: fence.length, endless });
+                self.code = Some(Code {
+                    mark: fence.mark,
+                    length: fence.length,
+                    indent: block::indentation(line.text).0,
+                    outlook: self.fences.outlook(line.number),
+                    span: Span::new(line.start, line.end()),
+                });
             }
             (None, None) => return false,
         }
@@ -143,17 +187,35 @@ impl<'s> Parser<'s> {
         true
     }
 
+    /// Whether `line` is a heading that can't have been meant as part of the code: the fence is not
+    /// closed before another one opens, or the heading is outside of the fence's list item.
+    fn escapes(&self, code: Code, line: Line<'s>) -> bool {
+        let (columns, _) = block::indentation(line.text);
+        (code.outlook != Outlook::Closed || columns < code.indent) && self.is_structure(line)
+    }
+
+    fn report_unclosed(&mut self, code: Code) {
+        self.parsed.diagnostics.add(Rule::UnclosedFence, code.span, || {
+            "this code fence is never closed; it is taken to end at the next work stream".to_owned()
+        });
+    }
+
     /// A heading that announces a stream or a batch.
     fn is_structure(&self, line: Line<'s>) -> bool {
         heading::read_line(line.text, line.start).is_some_and(|heading| {
             let announced = heading::read(self.source.slice(heading.text), heading.text.start);
-            heading.spaced && matches!(announced, Announces::Stream(_) | Announces::Batch { .. })
+            heading.spaced
+                && matches!(
+                    announced,
+                    Announces::Stream(_) | Announces::Batch { number: Some(_), .. }
+                )
         })
     }
 
     /// Code belongs to the field that it stands in.
     fn keep_code(&mut self, line: Line<'s>) {
         let Some(open) = &mut self.open else { return };
+        open.wraps = None;
         if let Some(record) = open.field.and_then(|index| open.stream.layout.fields.get_mut(index))
             && !record.kind.is_scalar()
         {
@@ -162,36 +224,30 @@ impl<'s> Parser<'s> {
         }
     }
 
+    /// Whether a comment begins with the line. It then hides whole lines, to the one it ends on;
+    /// one that begins within a line hides none, for it may be text: `` `<!--` ``.
     fn opens_comment(&mut self, line: Line<'s>) -> bool {
-        let Some(at) = line.text.find("<!--").filter(|_| self.comments_close) else { return false };
-        if line.text[at..].contains("-->") {
-            // A comment within a line hides the line only when nothing else stands on it.
-            let rest = line.text.trim();
-            return rest.starts_with("<!--") && rest.find("-->") == Some(rest.len() - 3);
+        if !line.text.trim_start().starts_with("<!--") || !self.comments_close {
+            return false;
         }
-        let start = line.start + at;
-        match self.source.text()[start..].find("-->") {
-            Some(length) => self.comment_end = start + length + 3,
-            None => {
-                self.comments_close = false;
-                self.parsed.diagnostics.add(
-                    Rule::UnclosedComment,
-                    Span::new(start, line.end()),
-                    || {
-                        "this comment is never closed; what follows is read as if it weren't one"
-                            .to_owned()
-                    },
-                );
-            }
+        let start = line.end() - line.text.trim_start().len();
+        if let Some(length) = self.source.text()[start..].find("-->") {
+            self.comment_end = start + length;
+            return true;
         }
-        at == line.text.len() - line.text.trim_start().len()
+        self.comments_close = false;
+        self.parsed.diagnostics.add(Rule::UnclosedComment, Span::new(start, line.end()), || {
+            "this comment is never closed; what follows is read as if it weren't one".to_owned()
+        });
+        true
     }
 
     /// Whether the line really is a heading.
     fn heading(&mut self, heading: Heading, line: Line<'s>) -> bool {
         let announced = heading::read(self.source.slice(heading.text), heading.text.start);
         if !heading.spaced {
-            if !matches!(announced, Announces::Stream(_)) {
+            // `#12` and `#hashtag` are text.
+            if !matches!(&announced, Announces::Stream(stream) if stream.worded) {
                 return false;
             }
             let span = Span::new(line.start, line.end());
@@ -199,8 +255,14 @@ impl<'s> Parser<'s> {
                 "a heading needs a space behind its `#` marks".to_owned()
             });
         }
-        self.backlog_indents.clear();
+        self.end_outside();
         match announced {
+            // What stands deeper than a work stream and is none belongs to it.
+            Announces::Batch { .. } | Announces::MalformedId(_) | Announces::Section
+                if self.open.as_ref().is_some_and(|open| heading.level > open.level) =>
+            {
+                self.subsection(heading, line);
+            }
             Announces::Stream(stream) if self.is_part_of_open(&stream, heading.level) => {
                 self.subsection(heading, line);
             }
@@ -220,7 +282,7 @@ impl<'s> Parser<'s> {
                     format!("{quoted} can't be a work stream's id; write numbers joined by dots, such as `1.2`")
                 });
             }
-            Announces::Section => self.plain_section(heading, line),
+            Announces::Section => self.plain_section(heading, line.start),
         }
         true
     }
@@ -232,12 +294,8 @@ impl<'s> Parser<'s> {
             .is_some_and(|open| level > open.level && stream.id.depth() < open.stream.id.depth())
     }
 
-    fn plain_section(&mut self, heading: Heading, line: Line<'s>) {
-        if self.open.as_ref().is_some_and(|open| heading.level > open.level) {
-            self.subsection(heading, line);
-            return;
-        }
-        self.close(line.start);
+    fn plain_section(&mut self, heading: Heading, start: usize) {
+        self.close(start);
         if self.batch.as_ref().is_some_and(|(level, _)| heading.level <= *level) {
             self.batch = None;
         }
@@ -250,13 +308,20 @@ impl<'s> Parser<'s> {
 
     /// A heading within a stream may name a field, as in `#### Tasks`.
     fn subsection(&mut self, heading: Heading, line: Line<'s>) {
-        let Some(open) = &mut self.open else { return };
-        let name = self.source.slice(heading.text).trim_end_matches([':', ' ']);
-        open.field = None;
-        open.indents.clear();
-        let kind = FieldKind::by_name(name);
-        let value = Span::new(heading.text.end, heading.text.end);
-        push_field(open, kind, heading.text, value, line, 0, false);
+        let at = Place { columns: 0, bulleted: false, line };
+        let text = self.source.slice(heading.text);
+        if let Some(named) = field::read(text, heading.text.start, false) {
+            self.field(&named, at);
+            return;
+        }
+        let whole = heading.text;
+        let named = FieldLine {
+            kind: FieldKind::by_name(text),
+            name: whole.narrow(text, heading::strip_emphasis(text)),
+            value: Span::new(whole.end, whole.end),
+            emphasized: false,
+        };
+        self.field(&named, at);
     }
 
     fn begin_batch(&mut self, level: usize, number: Option<u32>, title: String) {
@@ -267,7 +332,7 @@ impl<'s> Parser<'s> {
     fn begin(&mut self, heading: StreamHeading, level: usize, line: Line<'s>) {
         // `## Phase 1: Foundation` above `### 1.1 …` was no stream but their batch.
         if let Some(open) = self.open.take() {
-            if level > open.level && open.stream.id.depth() == 1 && says_nothing(&open.stream) {
+            if level > open.level && says_nothing(&open.stream) {
                 self.begin_batch(open.level, open.stream.id.as_number(), open.stream.name);
             } else {
                 self.open = Some(open);
@@ -284,7 +349,7 @@ impl<'s> Parser<'s> {
         let stream = WorkStream {
             name: if name.is_empty() { heading.id.to_string() } else { name },
             id: heading.id,
-            batch: self.batch.as_ref().map(|(_, batch)| batch.clone()),
+            batch: self.batch_at(level),
             tag: heading.tag,
             status: super::status::Status::NotStarted,
             on_hold: None,
@@ -309,57 +374,74 @@ impl<'s> Parser<'s> {
                 task_marks: Vec::new(),
             },
         };
-        self.open = Some(Open { level, stream, indents: Vec::new(), field: None });
+        self.open = Some(Open { level, stream, indents: Vec::new(), field: None, wraps: None });
+    }
+
+    /// The batch of a stream whose heading has this level. A section without a number is only one
+    /// if it is above the stream, not beside it.
+    fn batch_at(&self, level: usize) -> Option<BatchRef> {
+        let (of_batch, batch) = self.batch.as_ref()?;
+        (batch.number.is_some() || *of_batch < level).then(|| batch.clone())
     }
 
     /// Reads `[x] text` behind a bullet.
-    fn task(&mut self, body: Span, columns: usize, line: Line<'s>) -> bool {
+    fn task(&mut self, body: Span, at: Place<'s>) -> bool {
         let text = self.source.slice(body);
-        let Some(inner) = text.strip_prefix('[') else { return false };
-        let Some((mark, rest)) = inner.split_once(']') else { return false };
-        let separate = rest.is_empty() || rest.starts_with([' ', '\t', '\u{A0}']);
-        if !separate || mark.chars().filter(|c| *c != '\u{FE0F}').count() > MARK_CHARS_MAX {
-            return false;
+        let Some(read) = task::read(text) else { return false };
+        let mark = Span::new(body.start + 1, body.start + 1 + read.inside.len());
+        let rest = body.narrow(text, read.text);
+        if self.lists_dependency(at.columns) {
+            self.continuation(rest, at);
+            return true;
         }
-        let span = Span::new(body.start + 1, body.start + 1 + mark.len());
-        let done = match mark.trim().trim_end_matches('\u{FE0F}') {
-            "" => false,
-            "x" | "X" | "✅" | "✓" | "✔" | "☑" => true,
-            odd => {
-                self.parsed.diagnostics.add(Rule::UnreadableTaskMark, span, || {
-                    let quoted = super::diagnostic::quote(odd);
-                    format!("the mark {quoted} is taken for an open task; write `[ ]` or `[x]`")
-                });
-                false
-            }
-        };
-        let text = self.source.string(body.narrow(text, rest.trim()));
+        if read.mark == Mark::Unreadable {
+            self.parsed.diagnostics.add(Rule::UnreadableTaskMark, mark, || {
+                let quoted = super::diagnostic::quote(read.inside);
+                format!("the mark {quoted} is taken for an open task; write `[ ]` or `[x]`")
+            });
+        }
+        let (text, done) = (self.source.string(rest), read.mark == Mark::Done);
         match &mut self.open {
             Some(open) => {
-                let depth = nest(&mut open.indents, columns);
-                open.stream.tasks.push(TaskItem { text, done, depth, line: line.number });
-                open.stream.layout.task_marks.push(span);
-                if let Some(record) =
-                    open.field.and_then(|index| open.stream.layout.fields.get_mut(index))
-                {
-                    record.block_end = line.next;
-                }
+                let depth = task::nest(&mut open.indents, at.columns);
+                open.stream.tasks.push(TaskItem { text, done, depth, line: at.line.number });
+                open.stream.layout.task_marks.push(mark);
+                open.wraps = Some(at.columns);
+                extend(open, at);
             }
             None => {
-                if self.parsed.backlog.is_empty() {
-                    self.parsed.diagnostics.add(Rule::TasksOutsideStreams, body, || {
-                        "tasks outside of a work stream are kept as backlog; nobody works on them".to_owned()
-                    });
+                self.outside.count += 1;
+                if self.outside.count == 1 {
+                    self.outside.first = body;
                 }
-                let depth = nest(&mut self.backlog_indents, columns);
-                self.parsed.backlog.push(TaskItem { text, done, depth, line: line.number });
+                let depth = task::nest(&mut self.outside.indents, at.columns);
+                self.parsed.backlog.push(TaskItem { text, done, depth, line: at.line.number });
             }
         }
         true
     }
 
+    /// Whether a bullet at this indentation lists something depended on.
+    fn lists_dependency(&self, columns: usize) -> bool {
+        let field = self.open.as_ref().and_then(Open::record);
+        field.is_some_and(|field| {
+            let below = columns > field.indent || (!field.bulleted && field.value.is_empty());
+            field.kind == FieldKind::DependsOn && below
+        })
+    }
+
+    /// Says what was found outside of any stream since the last heading.
+    fn end_outside(&mut self) {
+        let Outside { count, first, .. } = std::mem::take(&mut self.outside);
+        if count > 0 {
+            self.parsed.diagnostics.add(Rule::TasksOutsideStreams, first, || {
+                format!("{count} tasks from here on belong to no work stream; they are kept as backlog, and nothing runs them")
+            });
+        }
+    }
+
     /// Whether a line that looks like a field is one of the stream's own, not a remark below one.
-    fn takes_field(&mut self, named: &FieldLine, columns: usize) -> bool {
+    fn takes_field(&mut self, named: &FieldLine, at: Place<'s>) -> bool {
         let Some(open) = &self.open else {
             if named.kind == FieldKind::Status
                 && let Some(section) = self.section.take()
@@ -372,48 +454,63 @@ impl<'s> Parser<'s> {
             }
             return false;
         };
-        let outermost = open.stream.layout.fields.iter().map(|record| record.indent).min();
-        let Some(outermost) = outermost else { return true };
-        if columns <= outermost + 1 {
+        let Some(above) = open.record() else { return true };
+        let known = named.kind != FieldKind::Other;
+        let within =
+            if above.bulleted { at.columns > above.indent + 1 } else { at.bulleted && !known };
+        if !within {
             return true;
         }
-        // Deeper lines belong to the field above, unless they are what the field can't have.
-        let above = open.field.and_then(|index| open.stream.layout.fields.get(index));
-        above.is_none() && named.emphasized
+        // A filled value has no lines below it, and tasks have marks: the line is only indented badly.
+        let filled = above.kind.is_scalar() && !above.value.is_empty();
+        let missing = open.stream.layout.field(named.kind).is_none();
+        filled || (above.kind == FieldKind::Tasks && known && named.emphasized && missing)
     }
 
-    fn field(&mut self, named: &FieldLine, columns: usize, bulleted: bool, line: Line<'s>) {
+    fn field(&mut self, named: &FieldLine, at: Place<'s>) {
         let Some(open) = &mut self.open else { return };
         open.indents.clear();
-        if named.kind != FieldKind::Other && open.stream.layout.field(named.kind).is_some() {
-            let name = self.source.string(named.name);
+        open.wraps = None;
+        let single = named.kind.is_scalar() && named.kind != FieldKind::DependsOn;
+        if single && open.stream.layout.field(named.kind).is_some() {
+            let name = self.source.slice(named.name);
             self.parsed.diagnostics.add(Rule::DuplicateField, named.name, || {
-                let name = super::diagnostic::quote(&name);
+                let name = super::diagnostic::quote(name);
                 format!("{name} stands here a second time; the first one counts")
             });
         }
-        push_field(open, named.kind, named.name, named.value, line, columns, bulleted);
+        open.field = Some(open.stream.layout.fields.len());
+        open.stream.layout.fields.push(FieldRecord {
+            kind: named.kind,
+            line_start: at.line.start,
+            name: named.name,
+            value: named.value,
+            line_end: at.line.end(),
+            block_end: at.line.next,
+            pieces: vec![named.value],
+            line: at.line.number,
+            indent: at.columns,
+            bulleted: at.bulleted,
+        });
     }
 
     /// A line that begins nothing belongs to the field above it.
-    fn continuation(&mut self, body: Span, columns: usize, line: Line<'s>) {
+    fn continuation(&mut self, body: Span, at: Place<'s>) {
         let Some(open) = &mut self.open else { return };
-        let Some(record) = open.field.and_then(|index| open.stream.layout.fields.get_mut(index))
-        else {
-            return;
-        };
+        let Some(record) = open.record_mut() else { return };
         let filled = record.kind.is_scalar() && record.pieces.iter().any(|piece| !piece.is_empty());
         if filled && record.kind != FieldKind::DependsOn {
             return;
         }
-        if columns > record.indent || !record.bulleted {
-            let slice = self.source.slice(body);
-            let rule = slice.trim_matches(['-', '*', '_', ' ']).is_empty() && slice.len() >= 3;
-            if !rule {
-                record.pieces.push(body.narrow(slice, slice.trim()));
-                record.block_end = line.next;
-            }
+        let slice = self.source.slice(body);
+        let rule = slice.len() >= 3 && slice.trim_matches(['-', '*', '_', ' ']).is_empty();
+        let below = at.columns > record.indent || !record.bulleted;
+        if rule || !(below || (!at.bulleted && !self.after_blank)) {
+            open.field = None;
+            return;
         }
+        record.pieces.push(body.narrow(slice, slice.trim()));
+        record.block_end = at.line.next;
     }
 
     fn close(&mut self, end: usize) {
@@ -426,41 +523,39 @@ impl<'s> Parser<'s> {
     }
 }
 
-fn push_field(
-    open: &mut Open,
-    kind: FieldKind,
-    name: Span,
-    value: Span,
-    line: Line<'_>,
-    indent: usize,
+/// Where on its line a text stands.
+#[derive(Debug, Clone, Copy)]
+struct Place<'s> {
+    /// Columns before the bullet or the text.
+    columns: usize,
     bulleted: bool,
-) {
-    open.field = Some(open.stream.layout.fields.len());
-    open.stream.layout.fields.push(FieldRecord {
-        kind,
-        line_start: line.start,
-        name,
-        value,
-        line_end: line.end(),
-        block_end: line.next,
-        pieces: vec![value],
-        line: line.number,
-        indent,
-        bulleted,
-    });
+    line: Line<'s>,
+}
+
+impl Open {
+    fn record(&self) -> Option<&FieldRecord> {
+        self.field.and_then(|index| self.stream.layout.fields.get(index))
+    }
+
+    fn record_mut(&mut self) -> Option<&mut FieldRecord> {
+        self.field.and_then(|index| self.stream.layout.fields.get_mut(index))
+    }
+}
+
+/// A task belongs to the field that it stands below.
+fn extend(open: &mut Open, at: Place<'_>) {
+    if let Some(record) = open.record_mut() {
+        let below =
+            at.columns > record.indent || record.kind == FieldKind::Tasks || !record.bulleted;
+        if below && !record.kind.is_scalar() {
+            record.block_end = at.line.next;
+        } else {
+            open.field = None;
+        }
+    }
 }
 
 /// A heading with nothing below it.
 fn says_nothing(stream: &WorkStream) -> bool {
     stream.layout.fields.is_empty() && stream.tasks.is_empty()
-}
-
-/// The depth of a task by the indentations of those above it.
-fn nest(indents: &mut Vec<usize>, columns: usize) -> u32 {
-    while indents.last().is_some_and(|above| *above >= columns) {
-        indents.pop();
-    }
-    let depth = u32::try_from(indents.len()).unwrap_or(u32::MAX);
-    indents.push(columns);
-    depth
 }

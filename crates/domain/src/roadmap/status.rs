@@ -47,6 +47,16 @@ impl Status {
         }
     }
 
+    /// The name that code hosts give the sign.
+    pub(super) fn sign_name(self) -> &'static str {
+        match self {
+            Self::NotStarted => ":white_circle:",
+            Self::InProgress => ":arrows_counterclockwise:",
+            Self::Complete => ":white_check_mark:",
+            Self::Blocked => ":red_circle:",
+        }
+    }
+
     /// The words that stand for it in a roadmap.
     pub fn words(self) -> &'static str {
         match self {
@@ -209,6 +219,11 @@ fn phrase_length(text: &str, phrase: &str) -> Option<usize> {
     }
     let ends = rest.chars().next().is_none_or(|next| !next.is_alphanumeric());
     ends.then(|| text.len() - rest.len())
+}
+
+/// Whether `text` is `phrase` and nothing else, in any case and with any joint.
+pub(super) fn is_phrase(text: &str, phrase: &str) -> bool {
+    phrase_length(text, phrase) == Some(text.len())
 }
 
 /// How far the explanation behind a status word reaches; zero when there is none.

@@ -28,8 +28,8 @@ pub(super) fn fill(
     stream.completed_by = single(stream, FieldKind::CompletedBy);
     stream.done_when = text(stream, FieldKind::DoneWhen);
     stream.quality_gates = text(stream, FieldKind::QualityGates);
-    stream.design_notes = text(stream, FieldKind::DesignNotes);
-    stream.depends_text = text(stream, FieldKind::DependsOn);
+    stream.design_notes = all(stream, FieldKind::DesignNotes, |record| block(record, source));
+    stream.depends_text = all(stream, FieldKind::DependsOn, |record| joined(record, source));
     if let Some(written) = single(stream, FieldKind::Effort) {
         stream.effort = Effort::read(&written);
         if stream.effort.is_none() {
@@ -43,7 +43,7 @@ pub(super) fn fill(
     stream.fields = others
         .map(|record| OtherField {
             name: source.string(record.name),
-            value: joined(record, source),
+            value: block(record, source),
             line: record.line,
         })
         .collect();
@@ -94,31 +94,71 @@ fn fill_status(stream: &mut WorkStream, source: &Source<'_>, findings: &mut Coll
     }
 }
 
-fn references(
+/// The texts of all fields of a kind, one below the other.
+fn all(
     stream: &WorkStream,
+    kind: FieldKind,
+    text: impl Fn(&FieldRecord) -> String,
+) -> Option<String> {
+    let records = stream.layout.fields.iter().filter(|record| record.kind == kind);
+    let texts: Vec<String> = records.map(text).filter(|text| !text.is_empty()).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
+fn references(
+    stream: &mut WorkStream,
     source: &Source<'_>,
     findings: &mut Collector,
 ) -> Vec<Reference> {
     let mut found = Vec::new();
-    let Some(record) = stream.layout.field(FieldKind::DependsOn) else { return found };
-    for piece in record.pieces.iter().filter(|piece| !piece.is_empty()) {
+    let records = stream.layout.fields.iter().filter(|record| record.kind == FieldKind::DependsOn);
+    let pieces = records.flat_map(|record| &record.pieces).filter(|piece| !piece.is_empty());
+    for piece in pieces {
         let reading = dependency::read(source.slice(*piece), piece.start);
         for span in reading.malformed {
             findings.add(Rule::MalformedId, span, || {
-                format!("{} can't be a work stream's id", quote(source.slice(span)))
-            });
-        }
-        for span in reading.unread {
-            findings.add(Rule::FreeTextDependency, span, || {
                 let quoted = quote(source.slice(span));
                 format!(
-                    "{quoted} names no work stream; it is kept as text and doesn't hold anything up"
+                    "{quoted} can't be a work stream's id, so {} won't be started; write numbers \
+                     joined by dots, such as `1.2`",
+                    stream.id
                 )
             });
+            hold(&mut stream.on_hold, source, span);
+        }
+        for span in reading.unread {
+            // Nobody but the author can tell whether what isn't a work stream still blocks.
+            let holds = stream.status == Status::Blocked;
+            findings.add(Rule::FreeTextDependency, span, || {
+                let quoted = quote(source.slice(span));
+                let effect = if holds { "holds it up" } else { "holds nothing up" };
+                format!("{quoted} names no work stream; it is kept as text and {effect}")
+            });
+            if holds {
+                hold(&mut stream.on_hold, source, span);
+            }
         }
         found.extend(reading.references);
     }
     found
+}
+
+fn hold(on_hold: &mut Option<String>, source: &Source<'_>, span: Span) {
+    on_hold.get_or_insert_with(|| format!("depends on {}", source.string(span)));
+}
+
+/// A field's value with the lines below it as they stand, but for their common indentation.
+fn block(record: &FieldRecord, source: &Source<'_>) -> String {
+    let body = source.string(Span::new(record.line_end, record.block_end));
+    let margin = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
+    let lines = || body.lines().map(str::trim_end);
+    let common = lines().filter(|line| !line.is_empty()).map(margin).min().unwrap_or(0);
+    let mut text = source.string(record.value);
+    for line in lines().map(|line| line.get(common..).unwrap_or("")) {
+        text.push('\n');
+        text.push_str(line);
+    }
+    text.trim_matches(['\n', '\r']).trim_end().to_owned()
 }
 
 /// All parts of a field's value, one a line.

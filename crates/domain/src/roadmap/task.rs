@@ -1,0 +1,77 @@
+//! Lines with a check mark, and how they nest.
+
+use super::status::{self, Status};
+
+/// Bytes between the brackets of a mark; more is text.
+const MARK_BYTES_MAX: usize = 40;
+
+/// Columns that a task is indented by when it belongs to the one above.
+const NESTING_COLUMNS: usize = 2;
+
+/// What a check mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    Open,
+    Done,
+    Unreadable,
+}
+
+/// A line's check mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read<'t> {
+    pub(super) mark: Mark,
+    /// What stands between the brackets.
+    pub(super) inside: &'t str,
+    /// What stands behind them.
+    pub(super) text: &'t str,
+}
+
+/// Reads `[x] text`. Links (`[text](target)`), labels (`[API] text`) and references (`[1] text`)
+/// are no tasks.
+pub(super) fn read(text: &str) -> Option<Read<'_>> {
+    let rest = text.strip_prefix('[')?;
+    let close = rest.bytes().take(MARK_BYTES_MAX).position(|byte| byte == b']')?;
+    let (inside, behind) = (&rest[..close], &rest[close + 1..]);
+    let separate = behind.is_empty() || behind.starts_with([' ', '\t', '\u{A0}']);
+    let mark = match known(inside.trim()) {
+        Some(mark) if separate || behind.starts_with(char::is_alphanumeric) => mark,
+        None if separate && is_odd_mark(inside.trim()) => Mark::Unreadable,
+        Some(_) | None => return None,
+    };
+    Some(Read { mark, inside, text: behind.trim() })
+}
+
+fn known(mark: &str) -> Option<Mark> {
+    match mark {
+        "" => return Some(Mark::Open),
+        "x" | "X" | "√" => return Some(Mark::Done),
+        _ => {}
+    }
+    let (_, status) = status::sign_at(mark).filter(|(length, _)| *length == mark.len())?;
+    Some(if status == Status::Complete { Mark::Done } else { Mark::Open })
+}
+
+/// One character that is no number, or two that are no letters: `~`, `-`, `?`, `/`, `??`.
+fn is_odd_mark(mark: &str) -> bool {
+    let visible = || mark.chars().filter(|c| *c != '\u{FE0F}');
+    match visible().count() {
+        1 => !visible().any(char::is_numeric),
+        2 => !visible().any(char::is_alphanumeric),
+        _ => false,
+    }
+}
+
+/// The depth of a task at `columns`, by the indentations of those above it.
+pub(super) fn nest(indents: &mut Vec<usize>, columns: usize) -> u32 {
+    leave(indents, columns);
+    let depth = u32::try_from(indents.len()).unwrap_or(u32::MAX);
+    indents.push(columns);
+    depth
+}
+
+/// Forgets the tasks that a bullet at `columns` does not belong to.
+pub(super) fn leave(indents: &mut Vec<usize>, columns: usize) {
+    while indents.last().is_some_and(|above| columns < above + NESTING_COLUMNS) {
+        indents.pop();
+    }
+}
