@@ -9,6 +9,7 @@ mod stage;
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -17,6 +18,7 @@ use kapelle_domain::engine::{Holder, Input};
 use kapelle_domain::ids::SessionEpoch;
 use kapelle_store::{Checkpoint, Mode, OpenOptions, Store};
 use stage::Stage;
+use tokio::task::JoinSet;
 
 /// How many tasks a run has.
 const RUN: u32 = 1000;
@@ -30,7 +32,7 @@ struct Tally {
 }
 
 struct Load {
-    store: Store,
+    store: Arc<Store>,
     stage: Stage,
     session: SessionEpoch,
     claimed: Vec<Holder>,
@@ -46,7 +48,9 @@ async fn main() -> anyhow::Result<()> {
     let in_flight: usize = arguments.next().map_or(Ok(512), |text| text.parse())?;
     let directory = tempfile::tempdir_in(directory)?;
     let path = directory.path().join("state.db");
-    let store = Store::open(OpenOptions { path, mode: Mode::Lead, new_epoch: 1 }).await?;
+    let store = Arc::new(Store::open(OpenOptions { path, mode: Mode::Lead, new_epoch: 1 }).await?);
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(checkpoints(Arc::clone(&store)));
 
     let mut stage = Stage::new();
     let session = stage.register(stage::WORKER, u32::MAX, Vec::new());
@@ -61,11 +65,16 @@ async fn main() -> anyhow::Result<()> {
         }
         // Its finished runs are of no use here.
         load.stage.attempts.clear();
-        if number % 8 == 7 {
-            load.store.checkpoint(Checkpoint::Passive).await?;
-        }
     }
     report(&load, tasks, began.elapsed())
+}
+
+/// What a coordinator does beside its commits.
+async fn checkpoints(store: Arc<Store>) -> Result<(), kapelle_store::Error> {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        store.checkpoint(Checkpoint::Passive).await?;
+    }
 }
 
 impl Load {

@@ -29,7 +29,7 @@ impl Store {
         sqlite::close(connection, site).await
     }
 
-    /// Looks for damage everywhere in the file. Takes about a second for each gigabyte.
+    /// Looks for damage everywhere in the file. Takes some seconds for each gigabyte.
     ///
     /// # Errors
     /// [`Error::Corrupt`] with the first thing that is wrong.
@@ -40,8 +40,10 @@ impl Store {
         sqlite::close(connection, site).await
     }
 
-    /// Moves the log into the main file, off the path of commits. To be called about every minute
-    /// and when there is nothing else to do. Returns whether all of the log could be moved.
+    /// Moves the log into the main file, off the path of commits. To be called beside them: about
+    /// every second while there are any, and with [`Checkpoint::Truncate`] when there is nothing
+    /// else to do. Left undone, a commit does it now and then, and takes that much longer. Returns
+    /// whether all of the log could be moved.
     ///
     /// # Errors
     /// When the file can't be written, or the store was opened to read.
