@@ -119,7 +119,7 @@ impl Roadmap {
             && self.backlog.len() == after.backlog.len()
             && streams.all(|(at, (before, after))| {
                 if at == position {
-                    wanted.applied_to(before).says_the_same_as(after)
+                    wanted.applied_to(before, after).says_the_same_as(after)
                 } else {
                     before.says_the_same_as(after)
                 }
@@ -151,11 +151,12 @@ impl<'e> Wanted<'e> {
         Ok(wanted)
     }
 
-    fn applied_to(&self, stream: &WorkStream) -> WorkStream {
+    fn applied_to(&self, stream: &WorkStream, after: &WorkStream) -> WorkStream {
         let mut changed = stream.clone();
         if let Some(status) = self.status {
             changed.status = status;
-            changed.on_hold = None;
+            // Dependencies that can't be read hold a stream up too, some only with some statuses.
+            changed.on_hold.clone_from(&after.on_hold);
         }
         if let Some(assignee) = self.assignee {
             changed.assigned_to = assignee.map(str::to_owned);

@@ -122,6 +122,22 @@ fn a_heading_at_the_end_of_the_file_gets_its_own_line() {
 }
 
 #[test]
+fn a_stream_that_its_dependencies_hold_up_can_be_edited() {
+    let rest = "- Depends On: Phase 1.2.x.99999999999999999\n";
+    for status in Status::ALL {
+        let edits = [Edit::SetStatus(status)];
+        let expected = format!("- Status: {}\n{rest}", status.words());
+        check(&format!("- Status: Blocked\n{rest}"), &edits, &expected);
+    }
+    let words = "- Depends On: the lawyers\n";
+    check(
+        &format!("- Status: Blocked\n{words}"),
+        &[Edit::SetStatus(Status::InProgress)],
+        &format!("- Status: In Progress\n{words}"),
+    );
+}
+
+#[test]
 fn tasks_are_marked_in_the_spelling_of_the_stream() {
     let done = [Edit::MarkTasks { done: true }];
     check("- [ ] a\n  * [X] b\n- [] c\n", &done, "- [X] a\n  * [X] b\n- [X] c\n");
