@@ -1,0 +1,177 @@
+//! Moving, making, listing and deleting references, always by compare-and-swap,
+//! and breaking the lock files that a killed git left behind.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::command::blocking;
+use crate::{CommitId, Error, RefName, Repository};
+
+const MOVING: &str = "moving a reference";
+const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Git holds a reference's lock for milliseconds; one that outlives this wait and
+/// has no git process near it is dead.
+const LOCK_POLLS: u32 = 20;
+
+impl Repository {
+    /// Makes a reference of Kapelle's own. Doing it again is success.
+    ///
+    /// # Errors
+    /// [`Error::RefMoved`] when it exists and points elsewhere;
+    /// [`Error::InvalidName`] when it is not one of Kapelle's own.
+    pub async fn create_ref(&self, name: &RefName, commit: &CommitId) -> Result<(), Error> {
+        require_own(name)?;
+        match self.update_ref(name, None, Some(commit), "created", Stdio::null()).await {
+            Err(Error::RefMoved { actual: Some(actual), .. }) if actual == *commit => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Deletes a reference of Kapelle's own that is at `commit`. When it is gone
+    /// already, that is success.
+    ///
+    /// # Errors
+    /// [`Error::RefMoved`] when it points elsewhere; [`Error::InvalidName`] when it
+    /// is not one of Kapelle's own.
+    pub async fn delete_ref(&self, name: &RefName, commit: &CommitId) -> Result<(), Error> {
+        require_own(name)?;
+        match self.update_ref(name, Some(commit), None, "deleted", Stdio::null()).await {
+            Err(Error::RefMoved { actual: None, .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The references under `refs/kapelle/`, in order of their names.
+    ///
+    /// # Errors
+    /// Whatever keeps git from listing them.
+    pub async fn attempt_refs(&self) -> Result<Vec<(RefName, CommitId)>, Error> {
+        let action = "listing references";
+        let output = self
+            .isolated(action)?
+            .args(["for-each-ref", "--format=%(objectname) %(refname)", "refs/kapelle/"])
+            .output()
+            .await?;
+        let text = String::from_utf8_lossy(&output);
+        let parse = |line: &str| {
+            let (id, name) =
+                line.split_once(' ').ok_or_else(|| Error::unexpected_output(action, &output))?;
+            Ok((RefName::new(name)?, CommitId::new(id)?))
+        };
+        text.lines().map(parse).collect()
+    }
+
+    /// Moves `name` from `old` to `new`; `None` stands for "does not exist". The
+    /// git process keeps `stdin` open, for a caller who watches its life by that.
+    pub(crate) async fn update_ref(
+        &self,
+        name: &RefName,
+        old: Option<&CommitId>,
+        new: Option<&CommitId>,
+        reason: &str,
+        stdin: impl Into<Stdio>,
+    ) -> Result<(), Error> {
+        let null = self.format.null_id();
+        let id =
+            |commit: Option<&CommitId>| commit.map_or_else(|| null.clone(), CommitId::to_string);
+        let identity = crate::Identity::fallback();
+        let finished = self
+            .isolated(MOVING)?
+            .env("GIT_COMMITTER_NAME", identity.name())
+            .env("GIT_COMMITTER_EMAIL", identity.email())
+            .args(["update-ref", "--no-deref", "-m"])
+            .arg(format!("kapelle: {reason}"))
+            .args([name.as_str(), &id(new), &id(old)])
+            .stdin(stdin)
+            .run()
+            .await?;
+        if finished.code == Some(0) {
+            return Ok(());
+        }
+        let actual = self.resolve(name).await?;
+        if actual.as_ref() == old {
+            return Err(finished.into_error());
+        }
+        Err(Error::RefMoved { name: name.clone(), expected: old.cloned(), actual })
+    }
+
+    /// Removes lock files of `names`, of HEAD and of the packed references that
+    /// belong to no living process. For start-up after a crash, while the caller
+    /// holds whatever makes it the only Kapelle on this repository.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when a living git process may hold one.
+    pub async fn clear_stale_ref_locks(&self, names: &[RefName]) -> Result<(), Error> {
+        let mut locks =
+            vec![self.git_dir.join("HEAD.lock"), self.common_dir.join("packed-refs.lock")];
+        locks.extend(names.iter().map(|name| self.common_dir.join(format!("{name}.lock"))));
+        for lock in locks {
+            self.clear_stale_lock(lock).await?;
+        }
+        Ok(())
+    }
+
+    async fn clear_stale_lock(&self, lock: PathBuf) -> Result<(), Error> {
+        let Some(found) = inode(&lock) else { return Ok(()) };
+        for _ in 0..LOCK_POLLS {
+            tokio::time::sleep(LOCK_POLL).await;
+            // Gone, or another one: whoever takes and releases it is alive.
+            if inode(&lock) != Some(found) {
+                return Ok(());
+            }
+        }
+        let repository = self.clone();
+        blocking("looking for git processes", move || {
+            if git_is_running(&[&repository.root, &repository.git_dir, &repository.common_dir]) {
+                return Err(Error::Locked { path: lock });
+            }
+            tracing::warn!(path = %lock.display(), "removing the lock file of a dead git process");
+            fs::remove_file(&lock).map_err(|e| Error::io("removing the stale lock", &lock, e))
+        })
+        .await
+    }
+}
+
+fn require_own(name: &RefName) -> Result<(), Error> {
+    if name.is_own() {
+        return Ok(());
+    }
+    let rule = "only references of Kapelle's own are made and deleted";
+    Err(Error::InvalidName { kind: "reference", value: name.to_string(), rule })
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    Some(fs::symlink_metadata(path).ok()?.ino())
+}
+
+/// Whether a git process works in one of the directories or names one of them on
+/// its command line. Without a process file system the answer is yes, always.
+fn git_is_running(directories: &[&Path]) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return true };
+    let mut seen_any = false;
+    for process in processes.flatten().map(|entry| entry.path()) {
+        let Ok(name) = fs::read(process.join("comm")) else { continue };
+        seen_any = true;
+        if !name.starts_with(b"git") {
+            continue;
+        }
+        let command = fs::read(process.join("cmdline")).unwrap_or_default();
+        // A zombie has no command line, and holds nothing.
+        if command.is_empty() {
+            continue;
+        }
+        let near = |directory: &&Path| {
+            let wanted = directory.as_os_str().as_encoded_bytes();
+            command.windows(wanted.len()).any(|window| window == wanted)
+                // A process that hides where it works may work here.
+                || fs::read_link(process.join("cwd")).map_or(true, |cwd| cwd.starts_with(directory))
+        };
+        if directories.iter().any(near) {
+            return true;
+        }
+    }
+    !seen_any
+}
