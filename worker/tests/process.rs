@@ -237,17 +237,20 @@ async fn a_process_starts_clean_and_sees_itself_truly() {
 async fn nothing_outlives_the_agent() {
     for supervisor in available().await {
         for (name, script) in [
-            ("background", "sleep 600 & echo on; exit 3"),
-            ("session", "setsid sleep 600 & echo on; exit 3"),
-            ("double fork", "(setsid sh -c 'sleep 600 & sleep 600 &' &); echo on; exit 3"),
-            ("deaf", "(trap '' TERM INT HUP; sleep 600) & echo on; exit 3"),
-            ("stopped", "setsid sh -c 'kill -STOP $$; sleep 600' & echo on; exit 3"),
-            ("nameless", "setsid env -i /bin/sh -c 'exec /bin/sleep 600' & echo on; exit 3"),
+            ("background", "sleep 600 & echo on"),
+            ("session", "setsid sh -c 'echo on; exec sleep 600' &"),
+            ("double fork", "(setsid sh -c 'sleep 600 & sleep 600 & echo on' &)"),
+            ("deaf", "(trap '' TERM INT HUP; echo on; sleep 600) &"),
+            ("stopped", "setsid sh -c 'echo on; kill -STOP $$; sleep 600' &"),
+            ("nameless", "setsid env -i /bin/sh -c 'echo on; exec /bin/sleep 600' &"),
         ] {
             let marker = unique(name);
-            let script = format!(": {marker}; {script}");
-            let mut process = supervisor.spawn(shell(&script, &marker)).await.unwrap();
+            let script = format!(": {marker}; {script}\nread -r go; exit 3");
+            let mut spec = shell(&script, &marker);
+            spec.stdin = Stdin::Piped;
+            let mut process = supervisor.spawn(spec).await.unwrap();
             assert_eq!(next_line(&mut process).await, "on");
+            process.stdin.take().unwrap().line("go").await.unwrap();
             let exit = end(&mut process).await;
             assert_eq!(exit.ended, Ended::Code(3), "{name}");
             assert!(exit.survivors_killed >= 1, "{name}: {exit:?}");
@@ -261,41 +264,40 @@ async fn nothing_outlives_the_agent() {
 
 #[tokio::test]
 async fn a_stop_climbs_the_ladder_only_as_far_as_needed() {
-    let quick = StopLadder {
-        interrupt_after: Some(Duration::ZERO),
-        terminate_after: Some(SECOND / 10),
-        kill_after: SECOND / 5,
-    };
-    let term = StopLadder {
-        interrupt_after: None,
-        terminate_after: Some(SECOND / 100),
-        kill_after: PATIENCE,
-    };
+    let patient = StopLadder { kill_after: PATIENCE, ..StopLadder::KILL };
+    let interrupt = StopLadder { interrupt_after: Some(Duration::ZERO), ..patient };
+    let both = StopLadder { terminate_after: Some(SECOND / 100), ..interrupt };
+    let all = StopLadder { kill_after: SECOND / 20, ..both };
     for supervisor in available().await {
         for (script, ladder, expected, mode) in [
             (
                 "trap 'exit 5' INT; echo on; while :; do sleep 0.01; done",
-                quick,
+                interrupt,
                 Ended::Code(5),
                 StopMode::Interrupt,
             ),
             (
                 "trap '' INT; trap 'exit 6' TERM; echo on; while :; do sleep 0.01; done",
-                quick,
+                both,
                 Ended::Code(6),
                 StopMode::Terminate,
             ),
             (
                 "trap '' INT TERM; echo on; while :; do sleep 0.01; done",
-                quick,
+                all,
                 Ended::Signal(9),
                 StopMode::Kill,
             ),
-            ("echo on; exec sleep 600", term, Ended::Signal(15), StopMode::Terminate),
-            ("echo on; kill -STOP $$; sleep 600", term, Ended::Signal(15), StopMode::Terminate),
+            ("trap '' INT; echo on; exec sleep 600", both, Ended::Signal(15), StopMode::Terminate),
+            (
+                "trap '' INT; echo on; kill -STOP $$; sleep 600",
+                both,
+                Ended::Signal(15),
+                StopMode::Terminate,
+            ),
             (
                 "trap '' INT TERM; echo on; kill -STOP $$; sleep 600",
-                quick,
+                all,
                 Ended::Signal(9),
                 StopMode::Kill,
             ),
@@ -402,7 +404,7 @@ async fn a_killed_supervisor_is_noticed_and_its_tree_cleared_away() {
 
 #[tokio::test]
 async fn a_flood_passes_in_bounded_memory_and_its_end_is_kept() {
-    const LINES: u64 = 40_000_000;
+    const LINES: u64 = 20_000_000;
     let script = format!("yes 123456789 | head -n {LINES}; echo last; echo also >&2");
     let supervisor = Supervisor::new(HOST);
     let mut spec = shell(&script, &unique("flood"));

@@ -154,12 +154,12 @@ pub(super) struct Control {
     pub(super) requests: OwnedWriteHalf,
     pub(super) shim: Child,
     pub(super) containment: Containment,
+    pub(super) started: Instant,
 }
 
 /// What is known about a process that is being watched.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Watched {
-    started: Instant,
     /// The strongest step taken so far.
     taken: Option<StopMode>,
     ended: Option<AgentEnd>,
@@ -177,7 +177,7 @@ struct AgentEnd {
 impl Control {
     /// Carries out what is asked until the tree is gone.
     async fn accompany(mut self, mut asked: watch::Receiver<Schedule>, marker: &str) -> Exit {
-        let mut watched = Watched { started: Instant::now(), taken: None, ended: None };
+        let mut watched = Watched::default();
         let mut give_up = None;
         loop {
             let schedule = *asked.borrow_and_update();
@@ -262,7 +262,7 @@ impl Control {
         };
         Exit {
             ended: agent.ended,
-            duration: agent.at - watched.started,
+            duration: agent.at - self.started,
             containment: self.containment,
             stopped: agent.stopped,
             survivors_killed,

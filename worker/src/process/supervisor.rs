@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::control::{Control, Process};
 use super::wire::{self, Launch, Report};
@@ -98,7 +98,9 @@ impl Supervisor {
         };
         match report {
             Some(Report::Started) => {
-                let control = Control { reports, requests: write, shim, containment: kind };
+                let started = Instant::now();
+                let control =
+                    Control { reports, requests: write, shim, containment: kind, started };
                 Ok(Started { control, stdin })
             }
             report => {
