@@ -114,3 +114,6 @@ impl Roadmap {
         RoadmapView::new(self)
     }
 }
+
+#[cfg(test)]
+mod tests;

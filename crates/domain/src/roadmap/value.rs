@@ -150,6 +150,9 @@ fn hold(on_hold: &mut Option<String>, source: &Source<'_>, span: Span) {
 /// A field's value with the lines below it as they stand, but for their common indentation.
 fn block(record: &FieldRecord, source: &Source<'_>) -> String {
     let body = source.string(Span::new(record.line_end, record.block_end));
+    let body = body.replace("\r\n", "\n").replace('\r', "\n");
+    // The first line end is that of the name's own line.
+    let body = body.strip_prefix('\n').unwrap_or(&body);
     let margin = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let lines = || body.lines().map(str::trim_end);
     let common = lines().filter(|line| !line.is_empty()).map(margin).min().unwrap_or(0);
