@@ -16,6 +16,7 @@ mod dependency;
 mod diagnostic;
 mod edit;
 mod field;
+mod graph;
 mod heading;
 mod id;
 mod parser;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub use availability::{Availability, WhyNot, urgency};
 pub use diagnostic::{Diagnostic, Severity};
 pub use edit::{Edit, EditError};
+pub use graph::{Graph, Need, Node};
 pub use id::{MalformedStreamId, StreamId};
 pub use status::Status;
 pub use stream::{BatchRef, Effort, OtherField, TaskItem, WorkStream};
@@ -112,6 +114,11 @@ impl Roadmap {
     /// The roadmap as commands and the API show it.
     pub fn view(&self) -> RoadmapView<'_> {
         RoadmapView::new(self)
+    }
+
+    /// The dependency graph.
+    pub fn graph(&self) -> Graph {
+        Graph::new(self)
     }
 }
 

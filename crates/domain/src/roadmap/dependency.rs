@@ -46,15 +46,20 @@ pub(super) struct Reading {
 
 /// Reads one piece of text that starts at `base`.
 pub(super) fn read(text: &str, base: usize) -> Reading {
-    let bare = text.trim_start_matches(|c: char| !c.is_alphanumeric());
-    let first = bare.split(|c: char| matches!(c, ',' | ';' | '(' | '.')).next().unwrap_or("");
-    if field::is_nothing(text) || (field::is_nothing(first) && !first.is_empty()) {
+    if says_none(text) {
         return Reading::default();
     }
     let mut reader = Reader::new(text, base);
     reader.run();
     reader.end_element();
     reader.found
+}
+
+/// `None`, also with a remark behind it: `None (was Phase 1.2)`, `None - can start at once`.
+fn says_none(text: &str) -> bool {
+    let remark = text.find(['(', '–', '—']).or_else(|| text.find(" - "));
+    let head = remark.map_or("", |at| text[..at].trim());
+    field::is_nothing(text) || (!head.is_empty() && field::is_nothing(head))
 }
 
 /// The kind of thing that the last word announced.

@@ -109,10 +109,7 @@ pub(super) fn read(content: &str, base: usize, bulleted: bool) -> Option<FieldLi
         let value = rest.strip_prefix([':', '：'])?;
         let separate = value.is_empty() || value.starts_with([' ', '\t', '\u{A0}']);
         let known = kind != FieldKind::Other;
-        if !(separate || known) || !(bulleted || known) {
-            return None;
-        }
-        value
+        (known || (separate && bulleted)).then_some(value)?
     } else {
         value_behind_emphasis(rest, &text[..opened], kind != FieldKind::Other)?
     };
