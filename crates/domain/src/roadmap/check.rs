@@ -1,6 +1,6 @@
 //! Whether what the work streams say of each other fits together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::Relations;
 use super::cycle;
@@ -128,7 +128,7 @@ struct Resolver<'a> {
 struct Resolved {
     ids: Vec<StreamId>,
     needs: Vec<usize>,
-    unknown: BTreeSet<StreamId>,
+    unknown: HashSet<StreamId>,
     circular: bool,
     /// There were too many.
     incomplete: bool,

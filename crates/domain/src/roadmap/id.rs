@@ -58,9 +58,10 @@ fn split_part(part: &str) -> Option<(&str, &str, &str)> {
     (!part.is_empty() && fits).then_some((before, digits, after))
 }
 
-fn part_key(part: &str) -> (&str, u64, &str) {
+/// What a part is ordered by. Without leading zeros, the longer of two numbers is the greater.
+fn part_key(part: &str) -> (&str, usize, &str, &str) {
     let (before, digits, after) = split_part(part).unwrap_or((part, "", ""));
-    (before, digits.parse().unwrap_or(0), after)
+    (before, digits.len(), digits, after)
 }
 
 impl FromStr for StreamId {
