@@ -4,6 +4,7 @@ use pretty_assertions::assert_eq;
 
 use super::{Effort, Roadmap, Status, WhyNot, WorkStream};
 
+mod graph;
 mod laws;
 
 const ORCHARD: &[u8] = include_bytes!("fixtures/orchard.md");
