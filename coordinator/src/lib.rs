@@ -1,1 +1,15 @@
-//! Placeholder
+//! The coordinator: decides, records, integrates and answers.
+//!
+//! - [`dispatch`] owns the memory that everything is decided from, and commits;
+//! - [`integrate`] brings results into the target, one after the other;
+//! - [`transcripts`] keeps what agents print;
+//! - [`service`] is what can be asked, one function for each use; [`http`] translates to it.
+//!
+//! The rules themselves are in `kapelle-domain`; agents are run by `kapelle-worker`.
+
+pub mod dispatch;
+pub mod http;
+pub mod integrate;
+pub mod project;
+pub mod service;
+pub mod transcripts;

@@ -15,5 +15,6 @@ pub mod policy;
 pub mod prompt;
 pub mod roadmap;
 pub mod run;
+pub mod selection;
 pub mod task;
 pub mod worker;

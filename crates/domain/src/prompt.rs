@@ -2,6 +2,8 @@
 //!
 //! Only the text is made here; how it reaches an agent is the driver's business.
 
+use crate::roadmap::WorkStream;
+
 /// The longest failure text that goes into a later attempt's prompt.
 pub const LESSON_BYTES_MAX: usize = 4 * 1024;
 
@@ -30,6 +32,43 @@ pub fn head(text: &str, bytes_max: usize) -> &str {
         to -= 1;
     }
     &text[..to]
+}
+
+/// What an agent is told of a work stream.
+#[must_use]
+pub fn of_work_stream(stream: &WorkStream, roadmap_path: &str) -> String {
+    let mut text = format!("# Work stream {}: {}\n\n", stream.id, stream.name);
+    if !stream.tasks.is_empty() {
+        text.push_str("Tasks:\n");
+        for task in &stream.tasks {
+            let indent = "  ".repeat(usize::try_from(task.depth.min(8)).unwrap_or(0));
+            let mark = if task.done { "x" } else { " " };
+            text.push_str(&indent);
+            text.push_str("- [");
+            text.push_str(mark);
+            text.push_str("] ");
+            text.push_str(&task.text);
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    for (label, value) in [
+        ("Done when", stream.done_when.as_deref()),
+        ("Quality gates", stream.quality_gates.as_deref()),
+        ("Design notes", stream.design_notes.as_deref()),
+    ] {
+        if let Some(value) = value {
+            text.push_str(label);
+            text.push_str(": ");
+            text.push_str(value);
+            text.push_str("\n\n");
+        }
+    }
+    text.push_str("Work in the current directory, a private clone of the repository. Commit what you want to keep; \
+         what you leave uncommitted is kept as well. Leave the status, dates and task marks in ");
+    text.push_str(roadmap_path);
+    text.push_str(" alone: they are written when your work is integrated.\n");
+    text
 }
 
 /// What an attempt is told: the task, then what the attempts before it ran into, then what people

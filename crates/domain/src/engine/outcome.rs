@@ -36,7 +36,7 @@ impl World {
             None if report.outcome == Outcome::Cancelled => {
                 self.finish(task, TaskEvent::Cancelled { unconfirmed: false }, decision);
             }
-            None if task.spec.integrate && report.result.is_some() => {
+            None if task.spec.integrate => {
                 let event = TaskEvent::IntegrationQueued { attempt: number };
                 decision.events.push(Event::Task { task: task.id, event });
                 let attempt = AttemptId { task: task.id, number };

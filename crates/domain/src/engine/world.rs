@@ -268,9 +268,6 @@ impl World {
             .ok_or_else(|| Defect::Subject { event: event.name(), subject: id.to_string() })?;
         run.apply(at, event)?;
         self.index.touched.insert(id);
-        if matches!(event, RunEvent::Finished { .. }) {
-            self.forget_oldest_finished();
-        }
         Ok(())
     }
 
@@ -388,7 +385,9 @@ impl World {
         }
     }
 
-    fn forget_oldest_finished(&mut self) {
+    /// Forgets the oldest finished runs beyond [`FINISHED_RUNS_MAX`]. Only for what is committed:
+    /// what is forgotten can only be had from the store again.
+    pub fn forget_finished(&mut self) {
         let finished: Vec<RunId> =
             self.runs.values().filter(|run| run.is_finished()).map(|run| run.id).collect();
         let surplus = finished.len().saturating_sub(FINISHED_RUNS_MAX);

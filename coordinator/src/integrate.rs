@@ -1,0 +1,413 @@
+//! The merge queue: brings results into their targets, one after the other.
+//!
+//! ```text
+//!   bundle --> refs/kapelle/… --> merged commit --> checks --> announced --> branch moves
+//!                                  (no working tree)            (committed)   (compare-and-swap)
+//! ```
+//!
+//! It has no queue of its own: what is to be integrated is what the engine says is waiting. A
+//! crash anywhere leaves either nothing, or an announced move that is finished or found undone
+//! when the coordinator comes back. The roadmap is written here and nowhere else, in the commit
+//! that completes the work stream.
+
+mod message;
+pub mod target;
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kapelle_bus::Refusal;
+use kapelle_domain::attempt::{Check, Verdict, WorkResult};
+use kapelle_domain::engine::{Input, RefusalClass};
+use kapelle_domain::ids::{AttemptId, RunId};
+use kapelle_domain::plan::{PlanSource, Target, TaskSpec};
+use kapelle_domain::prompt::tail;
+use kapelle_domain::roadmap::{Edit as RoadmapEdit, Roadmap, Status};
+use kapelle_domain::task::{Prepared, TaskState};
+use kapelle_git::{Advance, CommitId, Edit, Error as GitError, Identity, NewCommit, Recovered, RefName};
+use kapelle_runtime::clock::{self, Clock};
+use kapelle_runtime::telemetry::Chain;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::{Engine, Stopped};
+use crate::project::{Project, ROADMAP_BYTES_MAX};
+
+/// The largest bundle that is taken.
+const BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// How often a move is tried anew because the target moved meanwhile.
+const RACES_MAX: u32 = 20;
+
+/// How much of a failed check an agent is told.
+const DETAIL_BYTES_MAX: usize = 2_000;
+
+/// How long the queue waits when nothing rings.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Checks a merged tree in the given directory; the name marks the processes. Injected, because
+/// running commands under supervision is the worker's art.
+pub type CheckTree =
+    Arc<dyn Fn(PathBuf, String) -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
+
+/// What the integrator is made of.
+#[derive(Clone)]
+pub struct Integrator {
+    /// The project.
+    pub project: Project,
+    /// The way to the engine.
+    pub engine: Engine,
+    /// Checks a merged tree.
+    pub check: CheckTree,
+    /// Who integrated commits are by.
+    pub identity: Identity,
+    /// The clock.
+    pub clock: Clock,
+    /// Rung when there may be something to integrate.
+    pub bell: Arc<Notify>,
+}
+
+impl fmt::Debug for Integrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Integrator").field("project", &self.project.root()).finish_non_exhaustive()
+    }
+}
+
+/// One result that waits.
+#[derive(Debug, Clone)]
+struct Waiting {
+    attempt: AttemptId,
+    spec: Arc<TaskSpec>,
+    run: RunId,
+    title: String,
+    source: PlanSource,
+    target: Target,
+    result: Option<WorkResult>,
+    base: Option<String>,
+    prepared: Option<Prepared>,
+}
+
+/// Why a result is not integrated now.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// Its work doesn't fit; the agent has to mend it.
+    #[error("{0}")]
+    Work(String),
+    /// The machinery failed.
+    #[error("{0}")]
+    Machinery(String),
+    /// The task isn't waiting any more.
+    #[error("it is no longer waiting")]
+    Gone,
+    /// The coordinator ends.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl From<GitError> for Trouble {
+    fn from(error: GitError) -> Self {
+        match &error {
+            GitError::Conflict { .. } => {
+                Self::Work(format!("{}; what was integrated meanwhile changed the same places", Chain(&error)))
+            }
+            GitError::InvalidBundle { .. } => Self::Work(Chain(&error).to_string()),
+            _ => Self::Machinery(Chain(&error).to_string()),
+        }
+    }
+}
+
+impl Integrator {
+    /// Integrates what waits until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            match self.next().await {
+                Ok(Some(waiting)) => {
+                    // A move that has begun is always finished before the process ends.
+                    if let Err(Stopped) = self.integrate(waiting).await {
+                        return;
+                    }
+                }
+                Ok(None) => {
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.bell.notified() => {}
+                        () = tokio::time::sleep(IDLE) => {}
+                    }
+                }
+                Err(Stopped) => return,
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    /// The result that waits longest; announced moves come first.
+    async fn next(&self) -> Result<Option<Waiting>, Stopped> {
+        self.engine
+            .read(|world| {
+                let open = world.runs().filter(|run| !run.is_finished());
+                let waiting = open.flat_map(|run| run.tasks.iter().map(move |task| (run, task)));
+                let waiting = waiting.filter_map(|(run, task)| {
+                    let TaskState::Integrating { prepared } = &task.record.state else { return None };
+                    let attempt = task.record.attempt.as_ref()?;
+                    let waiting = Waiting {
+                        attempt: task.attempt_id()?,
+                        spec: Arc::clone(&task.spec),
+                        run: run.id,
+                        title: task.spec.title.clone(),
+                        source: run.record.spec.source.clone(),
+                        target: run.record.target.clone()?,
+                        result: attempt.report.as_ref()?.result.clone(),
+                        base: attempt.grant.as_ref()?.base.clone(),
+                        prepared: prepared.clone(),
+                    };
+                    Some(((prepared.is_none(), task.record.since, task.id), waiting))
+                });
+                waiting.min_by_key(|(order, _)| *order).map(|(_, waiting)| waiting)
+            })
+            .await
+    }
+
+    async fn integrate(&self, waiting: Waiting) -> Result<(), Stopped> {
+        let attempt = waiting.attempt;
+        let trouble = match self.bring_in(&waiting).await {
+            Ok(()) | Err(Trouble::Gone) => None,
+            Err(Trouble::Stopped(stopped)) => return Err(stopped),
+            Err(Trouble::Work(reason)) => Some((RefusalClass::Work, reason)),
+            Err(Trouble::Machinery(reason)) => Some((RefusalClass::Machinery, reason)),
+        };
+        if let Some((class, reason)) = trouble {
+            tracing::info!(%attempt, %reason, "a result was not integrated");
+            let refusal = Input::RefuseIntegration { attempt, class, reason };
+            if let Err(Trouble::Stopped(stopped)) = self.tell(refusal).await {
+                return Err(stopped);
+            }
+        }
+        Ok(())
+    }
+
+    async fn bring_in(&self, waiting: &Waiting) -> Result<(), Trouble> {
+        if let Some(prepared) = &waiting.prepared
+            && self.finish_announced(waiting, prepared).await?
+        {
+            return Ok(());
+        }
+        let result = self.import(waiting).await?;
+        let mut target = waiting.target.clone();
+        for _ in 0..RACES_MAX {
+            let branch = self.branch(waiting, &mut target).await?;
+            let old = self.project.repository.resolve(&branch).await?;
+            let old = old.ok_or_else(|| Trouble::Machinery(format!("the branch {} is gone", branch.short())))?;
+            if let Some(commit) = self.already_in(waiting, &old).await? {
+                return self.done(waiting, &commit).await;
+            }
+            let merged = self.merge(waiting, &old, result.as_ref()).await?;
+            self.verify(waiting, &merged).await?;
+            if self.advance(waiting, &branch, &old, &merged).await? {
+                return self.done(waiting, &merged).await;
+            }
+        }
+        Err(Trouble::Machinery("the target moved again and again".to_owned()))
+    }
+
+    /// Finishes a move that was announced by a coordinator that is gone. False when nothing of it
+    /// had happened.
+    async fn finish_announced(&self, waiting: &Waiting, prepared: &Prepared) -> Result<bool, Trouble> {
+        let advance = Advance {
+            branch: RefName::branch(&prepared.branch)?,
+            old: CommitId::new(prepared.old.as_str())?,
+            new: CommitId::new(prepared.new.as_str())?,
+        };
+        match self.project.repository.recover_advance(&advance).await? {
+            Recovered::Completed | Recovered::LeftAlone { .. } => {
+                self.done(waiting, &advance.new).await?;
+                Ok(true)
+            }
+            Recovered::NotStarted | Recovered::RolledBack { .. } | Recovered::Superseded { .. } => Ok(false),
+        }
+    }
+
+    /// Takes the result out of its bundle. `None` when there is none: nothing was changed.
+    async fn import(&self, waiting: &Waiting) -> Result<Option<CommitId>, Trouble> {
+        let Some(result) = &waiting.result else { return Ok(None) };
+        let name = attempt_ref(waiting.attempt)?;
+        let announced = CommitId::new(result.commit.as_str())?;
+        if self.project.repository.resolve(&name).await?.as_ref() == Some(&announced) {
+            return Ok(Some(announced));
+        }
+        // The base is what was granted, not what the worker says.
+        let base = CommitId::new(waiting.base.clone().unwrap_or_default())?;
+        let path = PathBuf::from(&result.bundle);
+        let found =
+            self.project.repository.import_bundle(&path, &base, &name, BUNDLE_BYTES_MAX).await?;
+        if found != announced {
+            return Err(Trouble::Work("the bundle holds another commit than was reported".to_owned()));
+        }
+        Ok(Some(found))
+    }
+
+    /// The branch that results go to now; a branch of the run's own where the target can't move.
+    async fn branch(&self, waiting: &Waiting, target: &mut Target) -> Result<RefName, Trouble> {
+        let repository = &self.project.repository;
+        let own = RefName::own_branch(&waiting.run.to_string())?;
+        if target.branch != own.short() {
+            let branch = RefName::branch(&target.branch)?;
+            let Some(reason) = target::obstacle(repository, &branch).await? else { return Ok(branch) };
+            let head = repository.resolve(&branch).await?.map_or(target.head.clone(), |at| at.to_string());
+            self.tell(Input::SwitchTarget {
+                run: waiting.run,
+                branch: own.short().to_owned(),
+                head: head.clone(),
+                reason,
+            })
+            .await?;
+            *target = Target { branch: own.short().to_owned(), head };
+        }
+        if repository.resolve(&own).await?.is_none() {
+            repository.create_ref(&own, &CommitId::new(target.head.as_str())?).await?;
+        }
+        Ok(own)
+    }
+
+    /// The commit that integrated this attempt already, if one did.
+    async fn already_in(&self, waiting: &Waiting, at: &CommitId) -> Result<Option<CommitId>, Trouble> {
+        let since = waiting.base.clone().and_then(|base| CommitId::new(base).ok());
+        let name = waiting.attempt.to_string();
+        let found = self
+            .project
+            .repository
+            .find_commit_with_trailer(at, message::ATTEMPT, &name, since.as_ref())
+            .await?;
+        // Numbers of runs begin anew when the state was thrown away; the content decides then.
+        Ok(found.filter(|_| waiting.prepared.is_some()))
+    }
+
+    async fn merge(&self, waiting: &Waiting, target: &CommitId, result: Option<&CommitId>) -> Result<CommitId, Trouble> {
+        let edits = self.roadmap_edit(waiting, target).await?;
+        let commit = NewCommit {
+            message: message::of(&waiting.spec, waiting.attempt, &waiting.title),
+            identity: self.identity.clone(),
+            seconds: self.clock.now() / 1000,
+        };
+        let result = result.unwrap_or(target);
+        let merged = self.project.repository.merge_squash(target, result, &edits, &commit).await?;
+        Ok(merged.commit)
+    }
+
+    /// Marks the work stream complete in the target's version of the roadmap.
+    async fn roadmap_edit(&self, waiting: &Waiting, target: &CommitId) -> Result<Vec<Edit>, Trouble> {
+        let PlanSource::Roadmap { path, .. } = &waiting.source else { return Ok(Vec::new()) };
+        let path = PathBuf::from(path);
+        let Some(bytes) = self.project.repository.read_file(target, &path, ROADMAP_BYTES_MAX).await? else {
+            // It isn't committed on this branch; there is nothing to keep true.
+            return Ok(Vec::new());
+        };
+        let Ok(id) = waiting.spec.key.parse() else { return Ok(Vec::new()) };
+        let roadmap = Roadmap::parse(&bytes);
+        let edits = [
+            RoadmapEdit::SetStatus(Status::Complete),
+            RoadmapEdit::MarkTasks { done: true },
+            RoadmapEdit::SetCompleted(clock::local_date(self.clock.now())),
+        ];
+        match roadmap.edit(&id, &edits) {
+            Ok(content) => Ok(vec![Edit { path, content }]),
+            Err(error) => {
+                tracing::warn!(stream = %id, %error, "the roadmap could not be kept true");
+                Ok(vec![Edit { path, content: bytes }])
+            }
+        }
+    }
+
+    /// Checks the merged tree as it would be, before anything moves.
+    async fn verify(&self, waiting: &Waiting, merged: &CommitId) -> Result<(), Trouble> {
+        if !waiting.spec.verify || !self.project.config.integrate.verify_merged {
+            return Ok(());
+        }
+        let name = format!("merge-{}-t{}", waiting.run, waiting.attempt.task.index);
+        let directory = self.project.state.join("work").join(&name);
+        kapelle_git::remove_tree(&directory).await?;
+        let parent = self.project.state.join("work");
+        std::fs::create_dir_all(&parent)
+            .map_err(|error| Trouble::Machinery(format!("{} can't be made: {error}", parent.display())))?;
+        let clone = self.project.repository.checkout_for_verification(merged, &directory).await?;
+        let checks = (self.check)(clone.tree.clone(), name).await;
+        if let Err(error) = kapelle_git::remove_tree(&directory).await {
+            tracing::warn!(error = %Chain(&error), "a clone for checks could not be removed");
+        }
+        let failed: Vec<String> = checks
+            .iter()
+            .filter(|check| check.verdict != Verdict::Pass)
+            .map(|check| format!("`{}`:\n{}", check.name, tail(&check.detail, DETAIL_BYTES_MAX)))
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::Work(format!("after merging with the target, checks fail: {}", failed.join("\n"))))
+    }
+
+    /// Announces the move, then makes it. False when the target moved meanwhile.
+    async fn advance(&self, waiting: &Waiting, branch: &RefName, old: &CommitId, new: &CommitId) -> Result<bool, Trouble> {
+        self.tell(Input::PrepareIntegration {
+            attempt: waiting.attempt,
+            branch: branch.short().to_owned(),
+            old: old.to_string(),
+            new: new.to_string(),
+        })
+        .await?;
+        let advance = Advance { branch: branch.clone(), old: old.clone(), new: new.clone() };
+        let reason = format!("integrate {}", waiting.attempt);
+        match self.project.repository.advance(&advance, &reason).await {
+            Ok(_) => Ok(true),
+            Err(
+                GitError::RefMoved { .. }
+                | GitError::Dirty { .. }
+                | GitError::OperationInProgress { .. }
+                | GitError::CheckedOutElsewhere { .. },
+            ) => Ok(false),
+            Err(error @ GitError::WouldOverwrite { .. }) => {
+                Err(Trouble::Machinery(format!("{}; move them away", Chain(&error))))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn done(&self, waiting: &Waiting, commit: &CommitId) -> Result<(), Trouble> {
+        let integrated = Input::Integrated { attempt: waiting.attempt, commit: commit.to_string() };
+        self.tell(integrated).await?;
+        let name = attempt_ref(waiting.attempt)?;
+        if let Some(result) = &waiting.result {
+            // The work is in the target; what only served to bring it there can go.
+            let at = CommitId::new(result.commit.as_str())?;
+            if let Err(error) = self.project.repository.delete_ref(&name, &at).await {
+                tracing::warn!(%name, error = %Chain(&error), "a reference could not be removed");
+            }
+            drop(tokio::fs::remove_file(&result.bundle).await);
+        }
+        Ok(())
+    }
+
+    /// Gives an input until it is recorded or refused.
+    async fn tell(&self, input: Input) -> Result<(), Trouble> {
+        loop {
+            match self.engine.give(input.clone()).await? {
+                Ok(_) => return Ok(()),
+                Err(Refusal::Rejected(rejection)) => {
+                    tracing::debug!(%rejection, "the merge queue was refused");
+                    return Err(Trouble::Gone);
+                }
+                Err(Refusal::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+}
+
+/// Where the result of an attempt is kept until it is integrated.
+fn attempt_ref(attempt: AttemptId) -> Result<RefName, GitError> {
+    let task = format!("t{}", attempt.task.index);
+    RefName::attempt(&attempt.task.run.to_string(), &task, &attempt.number.to_string())
+}

@@ -1,0 +1,24 @@
+//! What integrated commits say: a conventional subject, and trailers that name where they came
+//! from.
+
+use kapelle_domain::ids::AttemptId;
+use kapelle_domain::plan::TaskSpec;
+use kapelle_domain::prompt::head;
+
+/// The trailer that names the attempt; it tells a repeated integration that it has been done.
+pub(super) const ATTEMPT: &str = "Kapelle-Attempt";
+
+/// The longest subject; more is cut off in most views.
+const SUBJECT_BYTES_MAX: usize = 100;
+
+pub(super) fn of(spec: &TaskSpec, attempt: AttemptId, title: &str) -> String {
+    let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let subject = format!("feat({}): {title}", spec.key);
+    format!(
+        "{}\n\nKapelle-Run: {}\nKapelle-Task: {}\n{ATTEMPT}: {attempt}\nKapelle-Agent: {}\n",
+        head(&subject, SUBJECT_BYTES_MAX),
+        attempt.task.run,
+        spec.key,
+        spec.agent,
+    )
+}

@@ -1,0 +1,292 @@
+//! What is read: status, runs, tasks, attempts, workers, the roadmap.
+
+use std::collections::BTreeMap;
+
+use kapelle_domain::attempt::Usage;
+use kapelle_domain::engine::Explanation;
+use kapelle_domain::event::{Event, RunEvent};
+use kapelle_domain::ids::{RunId, TaskId};
+use kapelle_domain::roadmap::{Roadmap, Severity};
+use kapelle_domain::selection;
+use kapelle_domain::task::TaskState;
+use kapelle_store::{RunFilter, RunStatus, StoredRun, StoredTask};
+
+use super::view::{
+    AttemptView, CommandView, RunDetail, RunPage, RunView, StatusView, StreamView, TaskView, WorkerView,
+};
+use super::{Error, Service, show, why};
+use crate::project::RoadmapError;
+
+/// Open runs that a status shows.
+const OPEN_RUNS_MAX: u32 = 100;
+/// Ended runs that a status shows.
+const RECENT_RUNS_MAX: u32 = 5;
+/// Runs on a page.
+const RUNS_PAGE_MAX: u32 = 200;
+
+impl Service {
+    /// The state of the project at a glance.
+    ///
+    /// # Errors
+    /// When the store or the roadmap can't be read.
+    pub async fn status(&self) -> Result<StatusView, Error> {
+        let open = RunFilter { status: Some(RunStatus::Open), before: None, limit: OPEN_RUNS_MAX };
+        let open = self.0.store.runs(open).await?;
+        let recent = RunFilter { status: None, before: None, limit: RECENT_RUNS_MAX };
+        let recent = self.0.store.runs(recent).await?;
+        let mut tasks = Vec::new();
+        let mut claimed = BTreeMap::new();
+        let mut open_runs = Vec::new();
+        for run in &open {
+            open_runs.push(self.run_view(run).await?);
+            let stored = self.tasks_of(run.id).await?;
+            for view in self.task_views(&stored).await? {
+                let done = ["succeeded", "failed", "cancelled", "skipped"].contains(&view.state.as_str());
+                if !done {
+                    claimed.insert(view.key.clone(), view.id.clone());
+                    tasks.push(view);
+                }
+            }
+        }
+        tasks.sort_by_key(|task| rank(&task.state));
+        let mut recent_runs = Vec::new();
+        for run in recent.iter().filter(|run| run.record.outcome.is_some()) {
+            recent_runs.push(self.run_view(run).await?);
+        }
+        let mut status = StatusView {
+            roadmap: None,
+            counts: BTreeMap::new(),
+            available: 0,
+            diagnostics: 0,
+            streams: Vec::new(),
+            tasks,
+            open_runs,
+            recent_runs,
+            workers: self.workers().await?,
+        };
+        match self.0.project.roadmap().await {
+            Ok((path, roadmap)) => {
+                status.roadmap = Some(path.display().to_string());
+                fill_streams(&mut status, &roadmap, &claimed);
+            }
+            Err(RoadmapError::None) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(status)
+    }
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    /// When `before` is no run, or the store can't be read.
+    pub async fn runs(&self, before: Option<&str>, limit: u32) -> Result<RunPage, Error> {
+        let before = match before {
+            Some(text) => Some(self.find_run(text).await?),
+            None => None,
+        };
+        let limit = limit.clamp(1, RUNS_PAGE_MAX);
+        let stored = self.0.store.runs(RunFilter { status: None, before, limit }).await?;
+        let full = stored.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = stored.last().filter(|_| full).map(|run| run.id.to_string());
+        let mut runs = Vec::new();
+        for run in &stored {
+            runs.push(self.run_view(run).await?);
+        }
+        Ok(RunPage { runs, next })
+    }
+
+    /// A run with its tasks.
+    ///
+    /// # Errors
+    /// When there is none, or the store can't be read.
+    pub async fn run(&self, id: &str) -> Result<RunDetail, Error> {
+        let id = self.find_run(id).await?;
+        let run = self.stored_run(id).await?;
+        let tasks = self.tasks_of(id).await?;
+        Ok(RunDetail { run: self.run_view(&run).await?, tasks: self.task_views(&tasks).await? })
+    }
+
+    /// A task.
+    ///
+    /// # Errors
+    /// When there is none, or the store can't be read.
+    pub async fn task(&self, id: &str) -> Result<TaskView, Error> {
+        let task = self.find_task(id).await?;
+        self.task_view(&task).await
+    }
+
+    /// The attempts of a task, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such task, or the store can't be read.
+    pub async fn attempts(&self, id: &str) -> Result<Vec<AttemptView>, Error> {
+        let task = self.find_task(id).await?;
+        let attempts = self.0.store.attempts(task.id).await?;
+        Ok(attempts.iter().map(|attempt| show::attempt(&task, attempt)).collect())
+    }
+
+    /// What was said to a task.
+    ///
+    /// # Errors
+    /// When there is no such task, or the store can't be read.
+    pub async fn commands(&self, id: &str) -> Result<Vec<CommandView>, Error> {
+        let task = self.find_task(id).await?;
+        Ok(self.0.store.commands(task.id).await?.iter().map(show::command).collect())
+    }
+
+    /// The workers with an open session.
+    ///
+    /// # Errors
+    /// When the coordinator has stopped.
+    pub async fn workers(&self) -> Result<Vec<WorkerView>, Error> {
+        Ok(self.0.engine.read(|world| world.workers().map(show::worker).collect()).await?)
+    }
+
+    /// The roadmap, as `kapelle roadmap parse` prints it.
+    ///
+    /// # Errors
+    /// When there is none, or it can't be read.
+    pub async fn roadmap(&self) -> Result<serde_json::Value, Error> {
+        let (_, roadmap) = self.0.project.roadmap().await?;
+        serde_json::to_value(roadmap.view()).map_err(|error| Error::internal("roadmap", error.to_string()))
+    }
+
+    pub(super) async fn stored_run(&self, id: RunId) -> Result<StoredRun, Error> {
+        let run = self.0.store.run(id).await?;
+        run.ok_or_else(|| kapelle_domain::engine::Rejection::UnknownRun { run: id }.into())
+    }
+
+    pub(super) async fn run_view(&self, run: &StoredRun) -> Result<RunView, Error> {
+        let counts = self.0.store.task_counts(run.id).await?;
+        let usage = self.0.store.usage(run.id).await?;
+        let note = self.note(run).await?;
+        Ok(show::run(run, counts, usage, note))
+    }
+
+    /// Why a run's results go elsewhere than where it began.
+    async fn note(&self, run: &StoredRun) -> Result<Option<String>, Error> {
+        let began = run.record.spec.target.as_ref().map(|target| &target.branch);
+        if began == run.record.target.as_ref().map(|target| &target.branch) {
+            return Ok(None);
+        }
+        let mut after = kapelle_domain::ids::EventSeq(0);
+        let mut note = None;
+        loop {
+            let page = self.0.store.events(after, 500, Some(run.id), None).await?;
+            let Some(last) = page.last() else { return Ok(note) };
+            after = last.seq;
+            for recorded in &page {
+                if let Event::Run { event: RunEvent::TargetSwitched { reason, .. }, .. } = &recorded.event {
+                    note = Some(reason.clone());
+                }
+            }
+        }
+    }
+
+    pub(super) async fn task_view(&self, task: &StoredTask) -> Result<TaskView, Error> {
+        let siblings = self.tasks_of(task.id.run).await?;
+        let keys: Vec<String> = siblings.iter().map(|task| task.spec.key.clone()).collect();
+        self.task_view_with(task, &keys).await
+    }
+
+    pub(super) async fn task_views(&self, tasks: &[StoredTask]) -> Result<Vec<TaskView>, Error> {
+        let keys: Vec<String> = tasks.iter().map(|task| task.spec.key.clone()).collect();
+        let mut views = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            views.push(self.task_view_with(task, &keys).await?);
+        }
+        Ok(views)
+    }
+
+    async fn task_view_with(&self, task: &StoredTask, keys: &[String]) -> Result<TaskView, Error> {
+        let explanation = self.explanation(task.id).await?;
+        let now = self.0.clock.now();
+        let reason = match &explanation {
+            Some(explanation) => why::in_words(explanation, now),
+            None => why::of_ended(&task.record.state, keys),
+        };
+        let activity = match task.record.state {
+            TaskState::Active => {
+                show::newest_attempt(task).and_then(|attempt| self.0.transcripts.activity(attempt))
+            }
+            TaskState::Blocked
+            | TaskState::Ready
+            | TaskState::RetryWait { .. }
+            | TaskState::Integrating { .. }
+            | TaskState::Succeeded { .. }
+            | TaskState::Failed { .. }
+            | TaskState::Cancelled { .. }
+            | TaskState::Skipped { .. } => None,
+        };
+        let usage = match task.record.attempt {
+            Some(_) => {
+                let attempts = self.0.store.attempts(task.id).await?;
+                let reports = attempts.iter().filter_map(|attempt| attempt.report.as_ref());
+                reports.fold(Usage::default(), |sum, report| sum.plus(report.usage))
+            }
+            None => Usage::default(),
+        };
+        Ok(show::task(task, keys, reason, activity, usage))
+    }
+
+    pub(super) async fn explanation(&self, task: TaskId) -> Result<Option<Explanation>, Error> {
+        Ok(self.0.engine.read(move |world| world.explain(task)).await?)
+    }
+}
+
+/// Running tasks first, then those that follow.
+fn rank(state: &str) -> u8 {
+    match state {
+        "active" => 0,
+        "integrating" => 1,
+        "retry_wait" => 2,
+        "ready" => 3,
+        _ => 4,
+    }
+}
+
+fn fill_streams(status: &mut StatusView, roadmap: &Roadmap, claimed: &BTreeMap<String, String>) {
+    for stream in &roadmap.streams {
+        *status.counts.entry(stream.status.as_str().to_owned()).or_default() += 1;
+    }
+    let troubles =
+        roadmap.diagnostics.iter().filter(|diagnostic| diagnostic.severity != Severity::Info);
+    status.diagnostics = u32::try_from(troubles.count()).unwrap_or(u32::MAX);
+    let complete = |position: usize| roadmap.streams[position].status.as_str() == "complete";
+    for availability in roadmap.availability() {
+        if complete(availability.position) {
+            continue;
+        }
+        let stream = &roadmap.streams[availability.position];
+        let claimed_by = claimed.get(stream.id.as_str()).cloned();
+        let available = availability.why_not.is_none() && claimed_by.is_none();
+        status.available += u32::from(available);
+        let stale = "marked blocked, but everything that it depends on is complete".to_owned();
+        let reason = availability.why_not.as_ref().map(selection::explain);
+        status.streams.push(StreamView {
+            id: stream.id.to_string(),
+            name: stream.name.clone(),
+            batch: stream.batch.as_ref().map(kapelle_domain::roadmap::BatchRef::label),
+            tag: stream.tag.clone(),
+            status: stream.status.as_str().to_owned(),
+            effort: stream.effort.map(|effort| effort.as_str().to_owned()),
+            available,
+            reason: reason.or_else(|| availability.stale_mark.then_some(stale)),
+            claimed_by,
+        });
+    }
+    status.streams.sort_by_key(|stream| !stream.available);
+}
+
+impl From<RoadmapError> for Error {
+    fn from(error: RoadmapError) -> Self {
+        let message = kapelle_runtime::telemetry::Chain(&error).to_string();
+        match error {
+            RoadmapError::None => Self::not_found("no_roadmap", message)
+                .hint("name it as `project.roadmap` in kapelle.yaml"),
+            RoadmapError::Unreadable { .. } | RoadmapError::TooLarge { .. } => {
+                Self::invalid("unreadable_roadmap", message)
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! From what is stored to what is shown.
+
+use std::collections::BTreeMap;
+
+use kapelle_domain::attempt::{Attempt, Outcome, Phase, Usage, Verdict};
+use kapelle_domain::command::{Command, CommandState};
+use kapelle_domain::event::{Event, Recorded, RunEvent, TaskEvent, WorkerEvent};
+use kapelle_domain::ids::{AttemptId, RunId};
+use kapelle_domain::run::{RunOutcome, RunRecord};
+use kapelle_domain::task::TaskState;
+use kapelle_domain::worker::Worker;
+use kapelle_store::{StoredRun, StoredTask};
+
+use super::view::{
+    AttemptView, ChangesView, CheckView, CommandView, EventView, RunView, TaskView, UsageView, WorkerView,
+};
+
+pub(super) fn usage(usage: Usage) -> UsageView {
+    UsageView {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cost_microusd: usage.cost_microusd,
+    }
+}
+
+pub(super) fn run(stored: &StoredRun, counts: BTreeMap<String, u32>, used: Usage, note: Option<String>) -> RunView {
+    let record = &stored.record;
+    RunView {
+        id: stored.id.to_string(),
+        title: record.spec.title.clone(),
+        state: run_state(record).to_owned(),
+        branch: record.target.as_ref().map(|target| target.branch.clone()),
+        head: record.target.as_ref().map(|target| target.head.clone()),
+        note,
+        submitted_at: record.submitted_at.0,
+        finished_at: record.finished_at.map(|at| at.0),
+        concurrency: record.spec.concurrency,
+        counts,
+        usage: usage(used),
+    }
+}
+
+fn run_state(record: &RunRecord) -> &'static str {
+    match record.outcome {
+        None => "running",
+        Some(RunOutcome::Succeeded) => "succeeded",
+        Some(RunOutcome::Failed) => "failed",
+        Some(RunOutcome::Cancelled) => "cancelled",
+    }
+}
+
+/// A task; `reason` says why it stands where it stands, `keys` names the tasks of its run.
+pub(super) fn task(
+    stored: &StoredTask,
+    keys: &[String],
+    reason: String,
+    activity: Option<String>,
+    used: Usage,
+) -> TaskView {
+    let attempt = stored.record.attempt.as_ref();
+    let name = |index: &u32| {
+        let index = usize::try_from(*index).unwrap_or(usize::MAX);
+        keys.get(index).cloned().unwrap_or_default()
+    };
+    let commit = match &stored.record.state {
+        TaskState::Succeeded { commit } => commit.clone(),
+        TaskState::Blocked
+        | TaskState::Ready
+        | TaskState::Active
+        | TaskState::RetryWait { .. }
+        | TaskState::Integrating { .. }
+        | TaskState::Failed { .. }
+        | TaskState::Cancelled { .. }
+        | TaskState::Skipped { .. } => None,
+    };
+    TaskView {
+        id: format!("{}/{}", stored.id.run, stored.spec.key),
+        run: stored.id.run.to_string(),
+        key: stored.spec.key.clone(),
+        title: stored.spec.title.clone(),
+        state: stored.record.state.name().to_owned(),
+        since_at: stored.record.since.0,
+        reason,
+        agent: stored.spec.agent.to_string(),
+        attempt: attempt.map_or(0, |attempt| attempt.number),
+        phase: attempt.map(|attempt| phase_name(attempt.phase).to_owned()),
+        worker: attempt.and_then(|attempt| attempt.grant.as_ref()).map(|grant| grant.worker.0.clone()),
+        started_at: attempt.and_then(|attempt| attempt.started_at).map(|at| at.0),
+        activity,
+        commit,
+        depends_on: stored.spec.depends_on.iter().map(name).collect(),
+        usage: usage(used),
+    }
+}
+
+pub(super) fn attempt(stored: &StoredTask, attempt: &Attempt) -> AttemptView {
+    let report = attempt.report.as_deref();
+    let result = report.and_then(|report| report.result.as_ref());
+    AttemptView {
+        id: format!("{}/{}#{}", stored.id.run, stored.spec.key, attempt.number),
+        number: attempt.number,
+        phase: phase_name(attempt.phase).to_owned(),
+        outcome: report.map(|report| outcome_name(&report.outcome).to_owned()),
+        summary: report.map(|report| report.summary.clone()),
+        verdict: report.map(|report| verdict_name(report.verdict).to_owned()),
+        checks: report.map_or_else(Vec::new, |report| {
+            report
+                .checks
+                .iter()
+                .map(|check| CheckView {
+                    name: check.name.clone(),
+                    verdict: verdict_name(check.verdict).to_owned(),
+                    detail: check.detail.clone(),
+                    took_ms: u64::try_from(check.took.as_millis()).unwrap_or(u64::MAX),
+                })
+                .collect()
+        }),
+        worker: attempt.grant.as_ref().map(|grant| grant.worker.0.clone()),
+        claimed_at: attempt.grant.as_ref().map(|grant| grant.at.0),
+        started_at: attempt.started_at.map(|at| at.0),
+        ended_at: attempt.ended_at.map(|at| at.0),
+        exit_code: report.and_then(|report| report.exit?.code),
+        signal: report.and_then(|report| report.exit?.signal),
+        changes: result.map(|result| ChangesView {
+            files: result.files_changed,
+            lines_added: result.lines_added,
+            lines_deleted: result.lines_deleted,
+        }),
+        result_commit: result.map(|result| result.commit.clone()),
+        usage: usage(report.map(|report| report.usage).unwrap_or_default()),
+    }
+}
+
+pub(super) fn command(command: &Command) -> CommandView {
+    let (state, attempt) = match command.state {
+        CommandState::Accepted => ("accepted", None),
+        CommandState::Applied { attempt } => ("applied", Some(attempt)),
+        CommandState::Carried { attempt } => ("carried", Some(attempt)),
+        CommandState::Expired => ("expired", None),
+    };
+    CommandView {
+        seq: command.seq.0,
+        text: command.text.clone(),
+        at: command.at.0,
+        state: state.to_owned(),
+        attempt,
+    }
+}
+
+pub(super) fn worker(worker: &Worker) -> WorkerView {
+    WorkerView {
+        id: worker.registration.worker.0.clone(),
+        slots: worker.registration.slots,
+        held: u32::try_from(worker.holds.len()).unwrap_or(u32::MAX),
+        agents: worker.registration.agents.iter().map(ToString::to_string).collect(),
+        draining: worker.draining,
+        seen_at: worker.seen_at.0,
+    }
+}
+
+pub(super) fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Offered => "offered",
+        Phase::Claimed => "claimed",
+        Phase::Running => "running",
+        Phase::Suspect => "suspect",
+        Phase::Cancelling => "cancelling",
+        Phase::Ended => "ended",
+    }
+}
+
+pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Completed => "completed",
+        Outcome::ChecksFailed => "checks_failed",
+        Outcome::AgentFailed => "agent_failed",
+        Outcome::TimedOut => "timed_out",
+        Outcome::RateLimited { .. } => "rate_limited",
+        Outcome::Infrastructure => "infrastructure",
+        Outcome::Unrunnable => "unrunnable",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Lost => "lost",
+        Outcome::Interrupted => "interrupted",
+        Outcome::Withdrawn => "withdrawn",
+    }
+}
+
+pub(super) fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+pub(super) fn event(epoch: u64, recorded: &Recorded) -> EventView {
+    let run: Option<RunId> = recorded.event.run();
+    EventView {
+        id: format!("{epoch}.{}", recorded.seq),
+        seq: recorded.seq.0,
+        at: recorded.at.0,
+        kind: recorded.event.name().to_owned(),
+        run: run.map(|run| run.to_string()),
+        task: recorded.event.task().map(|task| task.to_string()),
+        message: message(&recorded.event),
+        // Every event can be written: the store has done so.
+        data: serde_json::to_value(&recorded.event).unwrap_or_default(),
+    }
+}
+
+fn message(event: &Event) -> String {
+    match event {
+        Event::Run { run, event } => format!("{run}: {}", run_message(event)),
+        Event::Task { task, event } => format!("{task}: {}", task_message(event)),
+        Event::Worker { worker, event } => format!("worker {worker}: {}", match event {
+            WorkerEvent::Registered { .. } => "registered".to_owned(),
+            WorkerEvent::Draining => "takes no new work".to_owned(),
+            WorkerEvent::Gone { reason } => format!("gone: {reason}"),
+        }),
+    }
+}
+
+fn run_message(event: &RunEvent) -> String {
+    match event {
+        RunEvent::Submitted { spec } => format!("submitted: {}", spec.title),
+        RunEvent::CancelRequested { reason } => format!("is to end: {reason}"),
+        RunEvent::TargetMoved { head } => format!("the target is at {}", short(head)),
+        RunEvent::TargetSwitched { branch, reason, .. } => format!("results go to {branch}: {reason}"),
+        RunEvent::Finished { outcome } => match outcome {
+            RunOutcome::Succeeded => "succeeded".to_owned(),
+            RunOutcome::Failed => "failed".to_owned(),
+            RunOutcome::Cancelled => "cancelled".to_owned(),
+        },
+        RunEvent::Reopened => "opened again".to_owned(),
+    }
+}
+
+fn task_message(event: &TaskEvent) -> String {
+    match event {
+        TaskEvent::Submitted { spec } => format!("{} {}", spec.key, spec.title),
+        TaskEvent::DependenciesMet => "its dependencies are met".to_owned(),
+        TaskEvent::Skipped { .. } => "skipped: something that it depends on didn't succeed".to_owned(),
+        TaskEvent::Offered { attempt, .. } => format!("attempt {attempt} is offered"),
+        TaskEvent::Claimed { attempt, worker, .. } => format!("attempt {attempt} is granted to {worker}"),
+        TaskEvent::Started { attempt } => format!("attempt {attempt}: the agent runs"),
+        TaskEvent::Suspected { attempt } => format!("attempt {attempt}: nothing heard of its worker"),
+        TaskEvent::Recovered { attempt } => format!("attempt {attempt}: its worker is back"),
+        TaskEvent::CancelRequested { reason } => format!("is to end: {reason}"),
+        TaskEvent::AttemptEnded { attempt, report } => {
+            format!("attempt {attempt} ended ({}): {}", outcome_name(&report.outcome), report.summary)
+        }
+        TaskEvent::RetryScheduled { .. } => "will be tried again".to_owned(),
+        TaskEvent::RetryDue => "is tried again".to_owned(),
+        TaskEvent::IntegrationQueued { .. } => "its result waits in the merge queue".to_owned(),
+        TaskEvent::IntegrationPrepared { branch, new, .. } => format!("{branch} moves to {}", short(new)),
+        TaskEvent::IntegrationRefused { reason } => format!("its result was not integrated: {reason}"),
+        TaskEvent::Succeeded { commit: Some(commit) } => format!("done, in {}", short(commit)),
+        TaskEvent::Succeeded { commit: None } => "done".to_owned(),
+        TaskEvent::Failed { failure } => format!("failed: {}", failure.reason),
+        TaskEvent::Cancelled { unconfirmed: false } => "stopped".to_owned(),
+        TaskEvent::Cancelled { unconfirmed: true } => "stopped, without confirmation".to_owned(),
+        TaskEvent::Revived => "will be tried again".to_owned(),
+        TaskEvent::CommandAccepted { command } => format!("told: {}", command.text),
+        TaskEvent::CommandSettled { seq, state } => match state {
+            CommandState::Accepted => format!("message {seq} waits"),
+            CommandState::Applied { attempt } => format!("message {seq} reached the agent of attempt {attempt}"),
+            CommandState::Carried { attempt } => format!("message {seq} is part of the prompt of attempt {attempt}"),
+            CommandState::Expired => format!("message {seq} reached no agent"),
+        },
+    }
+}
+
+/// A commit as people read it.
+pub(super) fn short(commit: &str) -> &str {
+    commit.get(..10).unwrap_or(commit)
+}
+
+/// The newest attempt of a task.
+pub(super) fn newest_attempt(task: &StoredTask) -> Option<AttemptId> {
+    task.record.attempt.as_ref().map(|attempt| AttemptId { task: task.id, number: attempt.number })
+}

@@ -1,0 +1,204 @@
+//! Why something isn't running, in words.
+
+use std::time::Duration;
+
+use kapelle_domain::attempt::{FailureClass, Phase};
+use kapelle_domain::engine::{Explanation, Wait, Waiting};
+use kapelle_domain::ids::Timestamp;
+use kapelle_domain::prompt::tail;
+use kapelle_domain::selection;
+use kapelle_domain::task::TaskState;
+
+use super::view::WhyView;
+use super::{Error, Kind, Service, show};
+
+/// The longest quotation of a failure.
+const DETAIL_BYTES_MAX: usize = 2_000;
+
+impl Service {
+    /// Why a task, or a work stream that no run has, isn't running; or what it is doing.
+    ///
+    /// # Errors
+    /// When there is neither, or the store or the roadmap can't be read.
+    pub async fn why(&self, id: &str) -> Result<WhyView, Error> {
+        let task = match self.find_task(id).await {
+            Ok(task) => task,
+            Err(error) if error.kind == Kind::NotFound => return self.why_stream(id, error).await,
+            Err(error) => return Err(error),
+        };
+        let view = self.task_view(&task).await?;
+        let mut details = Vec::new();
+        let mut hints = Vec::new();
+        if let Some(cancel) = &task.record.cancel {
+            details.push(format!("it was ordered to end: {cancel}"));
+        }
+        if let Some(explanation) = self.explanation(task.id).await? {
+            self.add_holders(&explanation, &mut details).await?;
+            hints.extend(hint(&explanation.reason, &view.id));
+        }
+        for attempt in self.0.store.attempts(task.id).await? {
+            let Some(report) = &attempt.report else { continue };
+            let outcome = show::outcome_name(&report.outcome);
+            details.push(format!("attempt {} ended ({outcome}): {}", attempt.number, report.summary));
+            let failed = report.checks.iter().filter(|check| show::verdict_name(check.verdict) != "pass");
+            details.extend(failed.map(|check| {
+                format!("  check `{}`: {}", check.name, tail(&check.detail, DETAIL_BYTES_MAX))
+            }));
+        }
+        if matches!(task.record.state, TaskState::Failed { .. }) {
+            hints.push(format!("kapelle logs {}", view.id));
+            hints.push(format!("kapelle resume {}", view.run));
+        }
+        Ok(WhyView {
+            id: view.id.clone(),
+            title: view.title.clone(),
+            answer: format!("{}: {}", view.state, view.reason),
+            details,
+            task: Some(view),
+            hints,
+        })
+    }
+
+    async fn why_stream(&self, id: &str, unknown: Error) -> Result<WhyView, Error> {
+        let Ok((_, roadmap)) = self.0.project.roadmap().await else { return Err(unknown) };
+        let availability = roadmap.availability();
+        let found = availability.iter().find(|known| roadmap.streams[known.position].id.as_str() == id);
+        let Some(found) = found else { return Err(unknown) };
+        let stream = &roadmap.streams[found.position];
+        let (answer, hints) = match &found.why_not {
+            None => ("nobody has started it".to_owned(), vec![format!("kapelle run {id}")]),
+            Some(why_not) => (selection::explain(why_not), Vec::new()),
+        };
+        let stale = "it is marked blocked, but everything that it depends on is complete";
+        Ok(WhyView {
+            id: id.to_owned(),
+            title: stream.name.clone(),
+            answer,
+            details: found.stale_mark.then(|| stale.to_owned()).into_iter().collect(),
+            task: None,
+            hints,
+        })
+    }
+
+    /// Who has what a task waits for.
+    async fn add_holders(&self, explanation: &Explanation, details: &mut Vec<String>) -> Result<(), Error> {
+        if !matches!(explanation.reason, Waiting::Room { .. }) {
+            return Ok(());
+        }
+        let holders = self
+            .0
+            .engine
+            .read(|world| {
+                let live = world.runs().flat_map(|run| &run.tasks).filter(|task| task.live_attempt().is_some());
+                live.map(|task| format!("{}/{}", task.id.run, task.spec.key)).collect::<Vec<_>>()
+            })
+            .await?;
+        if !holders.is_empty() {
+            details.push(format!("running now: {}", holders.join(", ")));
+        }
+        Ok(())
+    }
+}
+
+fn hint(reason: &Waiting, id: &str) -> Option<String> {
+    match reason {
+        Waiting::Room { wait: Wait::NoWorker { .. } } => Some("kapelle resume, or kapelle up".to_owned()),
+        Waiting::Held { .. } => Some(format!("kapelle logs -f {id}")),
+        Waiting::Dependencies { on } => on.first().map(|key| format!("kapelle why {key}")),
+        Waiting::Skipped { because } => Some(format!("kapelle why {because}")),
+        Waiting::Room { .. }
+        | Waiting::Next
+        | Waiting::Offered
+        | Waiting::Retry { .. }
+        | Waiting::Integration { .. }
+        | Waiting::Succeeded { .. }
+        | Waiting::Failed { .. }
+        | Waiting::Cancelled => None,
+    }
+}
+
+/// An explanation in one line.
+pub(super) fn in_words(explanation: &Explanation, now_ms: i64) -> String {
+    match &explanation.reason {
+        Waiting::Dependencies { on } => format!("waits for {}", on.join(", ")),
+        Waiting::Room { wait } => wait_in_words(wait),
+        Waiting::Next => "is offered next".to_owned(),
+        Waiting::Offered => "is offered; no worker has taken it yet".to_owned(),
+        Waiting::Held { worker, phase, started_at } => {
+            let since = started_at.map(|at| span(Timestamp(now_ms).since(at))).unwrap_or_default();
+            match phase {
+                Phase::Claimed => format!("is being prepared on {worker}"),
+                Phase::Running => format!("runs on {worker} for {since}"),
+                Phase::Suspect => format!("nothing was heard of {worker} lately"),
+                Phase::Cancelling => format!("is being stopped on {worker}"),
+                Phase::Offered | Phase::Ended => format!("is with {worker}"),
+            }
+        }
+        Waiting::Retry { until, class } => {
+            let wait = span(until.since(Timestamp(now_ms)));
+            format!("{}; tried again in {wait}", class_in_words(*class))
+        }
+        Waiting::Integration { ahead: 0 } => "its result is being integrated".to_owned(),
+        Waiting::Integration { ahead } => format!("its result waits in the merge queue behind {ahead}"),
+        Waiting::Succeeded { commit: Some(commit) } => format!("integrated in {}", show::short(commit)),
+        Waiting::Succeeded { commit: None } => "done".to_owned(),
+        Waiting::Failed { failure } => failure.reason.clone(),
+        Waiting::Cancelled => explanation.cancel.clone().unwrap_or_else(|| "stopped by order".to_owned()),
+        Waiting::Skipped { because } => format!("{because}, which it depends on, didn't succeed"),
+    }
+}
+
+/// The same for a task whose run is no longer in memory.
+pub(super) fn of_ended(state: &TaskState, keys: &[String]) -> String {
+    match state {
+        TaskState::Succeeded { commit: Some(commit) } => format!("integrated in {}", show::short(commit)),
+        TaskState::Succeeded { commit: None } => "done".to_owned(),
+        TaskState::Failed { failure } => failure.reason.clone(),
+        TaskState::Cancelled { .. } => "stopped by order".to_owned(),
+        TaskState::Skipped { because } => {
+            let index = usize::try_from(*because).unwrap_or(usize::MAX);
+            let key = keys.get(index).cloned().unwrap_or_default();
+            format!("{key}, which it depends on, didn't succeed")
+        }
+        TaskState::Blocked
+        | TaskState::Ready
+        | TaskState::Active
+        | TaskState::RetryWait { .. }
+        | TaskState::Integrating { .. } => "its run is not loaded".to_owned(),
+    }
+}
+
+fn wait_in_words(wait: &Wait) -> String {
+    match wait {
+        Wait::RunConcurrency { limit } => format!("{limit} tasks of the run are live, and more may not be"),
+        Wait::TotalLimit { limit } => format!("{limit} tasks are live, and more may not be"),
+        Wait::AgentLimit { agent, limit } => {
+            format!("{limit} attempts of the agent {agent} are live, and more may not be")
+        }
+        Wait::RepositoryLimit { limit, .. } => {
+            format!("{limit} attempts in this repository are live, and more may not be")
+        }
+        Wait::NoWorker { agent } => format!("no worker is there that has the agent {agent}"),
+        Wait::NoFreeSlot { agent } => format!("every worker that has the agent {agent} is full"),
+    }
+}
+
+fn class_in_words(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Application => "the last attempt failed",
+        FailureClass::Infrastructure => "the machinery failed",
+        FailureClass::RateLimit => "its provider asked to wait",
+        FailureClass::Final => "it can't be run",
+        FailureClass::Uncounted => "it was interrupted",
+    }
+}
+
+/// A time span as people read it.
+pub(super) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
