@@ -83,6 +83,8 @@ struct Reader<'t> {
     range_open: bool,
     parentheses: usize,
     element_from: usize,
+    /// The element has words or numbers that are not struck out.
+    element_says: bool,
     references_before: usize,
     found: Reading,
 }
@@ -99,6 +101,7 @@ impl<'t> Reader<'t> {
             range_open: false,
             parentheses: 0,
             element_from: 0,
+            element_says: false,
             references_before: 0,
             found: Reading::default(),
         }
@@ -131,6 +134,7 @@ impl<'t> Reader<'t> {
         let candidate = &rest[..length];
         let span = Span::new(self.base + self.at, self.base + self.at + length);
         self.at += length;
+        self.element_says = true;
         let id = candidate.parse::<StreamId>();
         let expected = if self.after_id {
             self.element_start || (self.range_open && id.as_ref().is_ok_and(|id| self.joins(id)))
@@ -198,6 +202,7 @@ impl<'t> Reader<'t> {
             rest.chars().take_while(|c| c.is_alphabetic()).map(char::len_utf8).sum();
         let word = rest[..length].to_lowercase();
         self.at += length;
+        self.element_says = true;
         match word.as_str() {
             "and" | "or" | "plus" if self.after_id => {
                 self.element_start = true;
@@ -270,7 +275,7 @@ impl<'t> Reader<'t> {
     fn end_element(&mut self) {
         let element = &self.text[self.element_from..self.at];
         let empty = self.found.references.len() == self.references_before;
-        if empty && element.contains(char::is_alphanumeric) && !field::is_nothing(element) {
+        if empty && self.element_says && !field::is_nothing(element) {
             let trimmed = element.trim();
             let whole = Span::new(self.base + self.element_from, self.base + self.at);
             let span = whole.narrow(element, trimmed);
@@ -281,8 +286,68 @@ impl<'t> Reader<'t> {
         }
         self.references_before = self.found.references.len();
         self.element_from = self.at;
+        self.element_says = false;
         self.element_start = true;
         self.after_id = false;
         self.range_open = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a text refers to, and what is left unread of it.
+    fn shown(text: &str) -> String {
+        let Reading { references, unread, malformed } = read(text, 0);
+        let mut shown: Vec<String> = references
+            .iter()
+            .map(|reference| {
+                let mark = if reference.marked_complete { "+" } else { "" };
+                match &reference.target {
+                    Target::Stream(id) => format!("{id}{mark}"),
+                    Target::Number(id) => format!("#{id}{mark}"),
+                    Target::Batch(number) => format!("batch {number}{mark}"),
+                    Target::Range(from, to) => format!("{from} to {to}{mark}"),
+                }
+            })
+            .collect();
+        let slice = |span: &Span| &text[span.start..span.end];
+        shown.extend(unread.iter().map(|span| format!("unread {:?}", slice(span))));
+        shown.extend(malformed.iter().map(|span| format!("malformed {:?}", slice(span))));
+        shown.join("; ")
+    }
+
+    #[test]
+    fn references_are_found_where_they_are_meant() {
+        let cases = [
+            ("Phase 1.4 ✅, Phase 2.1", "1.4+; 2.1"),
+            ("1.4, 2.1", "1.4; 2.1"),
+            ("Phases 1, 2 and 3", "1; 2; 3"),
+            ("Step 1.1 & Step 1.2 / 1.3", "1.1; 1.2; 1.3"),
+            ("**Phase 1.4** (registry), [Phase 2.1](#phase-21)", "1.4; 2.1"),
+            ("Phase A.4", "A.4"),
+            ("2.3a", "2.3a"),
+            ("3", "#3"),
+            ("Batch 2, Sprints 3-5", "batch 2; batch 3; batch 4; batch 5"),
+            ("1.1 - 1.4", "1.1 to 1.4"),
+            ("Phase 1.1 to Phase 1.4", "1.1 to 1.4"),
+            ("Phase 1.2 - 3 days of work", "1.2"),
+            ("needs Phase 1.4 first", "1.4"),
+            ("1.1 (after Phase 1.3)", "1.1; 1.3"),
+            ("~~Phase 1.1~~", ""),
+            ("None", ""),
+            ("N/A", ""),
+            ("—", ""),
+            ("None (was Phase 1.2)", ""),
+            ("None - can start at once", ""),
+            ("TBD, Phase 1.2", "1.2"),
+            ("1.1, the lawyers", "1.1; unread \"the lawyers\""),
+            ("Python 3.11", "unread \"Python 3.11\""),
+            ("Phase 1..2", "malformed \"1..2\""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(shown(text), expected, "{text}");
+        }
     }
 }

@@ -286,3 +286,63 @@ pub(super) fn strip_emphasis(text: &str) -> &str {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let slice = |span: Span| &text[span.start..span.end];
+        match read(text, 0) {
+            Announces::Stream(stream) => {
+                let StreamHeading { id, name, tag, mark, .. } = stream;
+                let mark = mark.map(|mark| mark.status.as_str());
+                format!("{id}|{}|{}|{}", slice(name), tag.unwrap_or_default(), mark.unwrap_or(""))
+            }
+            Announces::Batch { number, title } => {
+                format!(
+                    "batch {}|{}",
+                    number.map_or(String::new(), |n| n.to_string()),
+                    slice(title)
+                )
+            }
+            Announces::MalformedId(span) => format!("malformed {}", slice(span)),
+            Announces::Section => "section".to_owned(),
+        }
+    }
+
+    #[test]
+    fn headings_are_told_apart() {
+        let cases = [
+            ("Phase 1.2: Name ⭐ PRIORITY", "1.2|Name|priority|"),
+            ("Phase 1.2: Name ⭐️ **Bootstrap** (first)", "1.2|Name|bootstrap|"),
+            ("Phase 1.2: Name ⭐", "1.2|Name||"),
+            ("Phase 1.2 – Name – more", "1.2|Name – more||"),
+            ("Phase 1.2. Name", "1.2|Name||"),
+            ("Phase #3: Name", "3|Name||"),
+            ("**Phase 1.2: Name**", "1.2|Name||"),
+            ("Phase 1.2: **Name**", "1.2|Name||"),
+            ("[Phase 1.2: Name](plan.md)", "1.2|Name||"),
+            ("🔄 1.2 Name", "1.2|Name||in_progress"),
+            ("Phase 1.2: Name ✅", "1.2|Name||complete"),
+            ("1.2: Name", "1.2|Name||"),
+            ("1.2", "1.2|||"),
+            ("1.2-Name", "1.2|Name||"),
+            ("Task 3-way merge", "section"),
+            ("Task list", "section"),
+            ("Step by step", "section"),
+            ("Phases", "section"),
+            ("2031.12 report", "section"),
+            ("3 things", "section"),
+            ("v1.2", "section"),
+            ("Phase 1..2: Name", "malformed 1..2"),
+            ("Batch 3 (Security - Blocked by Batch 2)", "batch 3|Security - Blocked by Batch 2"),
+            ("Batch 3", "batch 3|Batch 3"),
+            ("Sprint 4: **Speed**", "batch 4|Speed"),
+            ("Milestone Alpha", "batch |Milestone Alpha"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+}

@@ -125,3 +125,71 @@ impl From<StreamId> for String {
         id.0.as_ref().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(text: &str) -> StreamId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ids_are_ordered_by_number() {
+        let ordered =
+            ["1", "1.2", "1.9", "1.10", "2", "2.3", "2.3a", "2.3b", "2.10", "10.1", "A.4"];
+        for pair in ordered.windows(2) {
+            assert!(id(pair[0]) < id(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_written_in_one_way() {
+        for (text, expected) in
+            [("1.2", "1.2"), ("01.002", "1.2"), ("0.0", "0.0"), ("A.4b", "A.4b")]
+        {
+            assert_eq!(id(text).as_str(), expected, "{text}");
+        }
+        let malformed = [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "1..2",
+            "a",
+            "a.b",
+            "1.2!",
+            "1 2",
+            "1-2",
+            "1.1234567890123456",
+            "é1",
+        ];
+        for text in malformed {
+            assert!(text.parse::<StreamId>().is_err(), "{text}");
+        }
+        assert_eq!(serde_json::to_string(&id("1.2")).unwrap(), "\"1.2\"");
+        assert!(serde_json::from_str::<StreamId>("\"nothing\"").is_err());
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        "[a-zA-Z]{0,2}[0-9]{1,4}[a-zA-Z]{0,2}"
+    }
+
+    fn any_id() -> impl Strategy<Value = StreamId> {
+        prop::collection::vec(part(), 1..4).prop_map(|parts| id(&parts.join(".")))
+    }
+
+    proptest! {
+        #[test]
+        fn order_agrees_with_equality(one in any_id(), other in any_id(), third in any_id()) {
+            prop_assert_eq!(one == other, one.cmp(&other) == Ordering::Equal);
+            prop_assert_eq!(one.cmp(&other), other.cmp(&one).reverse());
+            let mut sorted = [&one, &other, &third];
+            sorted.sort();
+            prop_assert!(sorted[0] <= sorted[2]);
+            prop_assert_eq!(&id(one.as_str()), &one);
+        }
+    }
+}

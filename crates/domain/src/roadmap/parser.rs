@@ -3,6 +3,9 @@
 //! What a line is depends on what came before it: a fence, a comment, a stream, a field. What the
 //! streams' relations amount to is not looked at here; see [`super::check`].
 
+#[cfg(test)]
+mod tests;
+
 use super::block::{self, Fences, Outlook};
 use super::dependency::Reference;
 use super::diagnostic::{Collector, Rule};

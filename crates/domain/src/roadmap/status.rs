@@ -299,3 +299,69 @@ pub(super) fn read(value: &str, base: usize) -> Option<Reading> {
 fn phrase_at(text: &str) -> Option<(usize, Meaning)> {
     PHRASES.iter().find_map(|(phrase, meaning)| Some((phrase_length(text, phrase)?, *meaning)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_by_word_or_sign_in_any_dress() {
+        use Status::{Blocked, Complete, InProgress, NotStarted};
+        let cases = [
+            ("✅", Complete),
+            ("✔️", Complete),
+            ("DONE", Complete),
+            ("**✅ Complete**", Complete),
+            ("✅ **Complete** (2031-05-04, #12)", Complete),
+            ("Complete ✅", Complete),
+            ("~~Blocked~~ ✅ Complete", Complete),
+            (":white_check_mark:", Complete),
+            ("🔄", InProgress),
+            ("🚧 WIP", InProgress),
+            ("in_progress", InProgress),
+            ("InProgress", InProgress),
+            ("`in-progress`", InProgress),
+            ("⚪ Not Started", NotStarted),
+            ("not  started", NotStarted),
+            ("ToDo", NotStarted),
+            ("Not complete", NotStarted),
+            ("Unblocked", NotStarted),
+            ("_Blocked_", Blocked),
+            ("🔴", Blocked),
+            ("Blocked by Phase 2.2 - see notes", Blocked),
+        ];
+        for (text, expected) in cases {
+            let reading = read(text, 0).unwrap_or_else(|| panic!("{text}"));
+            let found = (reading.status, reading.on_hold, reading.conflict);
+            assert_eq!(found, (expected, false, false), "{text}");
+        }
+        for text in ["", "Someday", "Completely different", "100%", "❓", "Nearly done"] {
+            assert_eq!(read(text, 0), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_count_more_than_signs_and_some_put_on_hold() {
+        let conflict = read("✅ Not Started", 0).unwrap();
+        assert_eq!((conflict.status, conflict.conflict), (Status::NotStarted, true));
+        for text in ["On Hold", "⚪ Deferred until spring", "Won't do", "Cancelled"] {
+            let reading = read(text, 0).unwrap();
+            assert_eq!((reading.status, reading.on_hold), (Status::Blocked, true), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_explains_a_status_belongs_to_it_and_remarks_do_not() {
+        let cases = [
+            ("🔴 Blocked by Phase 2.2", "Blocked by Phase 2.2"),
+            ("Blocked on legal (ask Ada)", "Blocked on legal"),
+            ("Blocked until May – see notes", "Blocked until May"),
+            ("Blocked (by 2.2)", "Blocked"),
+            ("Complete, at last", "Complete"),
+        ];
+        for (text, expected) in cases {
+            let span = read(text, 0).and_then(|reading| reading.phrase).unwrap();
+            assert_eq!(&text[span.start..span.end], expected, "{text}");
+        }
+    }
+}

@@ -75,3 +75,45 @@ pub(super) fn leave(indents: &mut Vec<usize>, columns: usize) {
         indents.pop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_and_other_brackets_are_not() {
+        let cases = [
+            ("[ ] a", Some((Mark::Open, "a"))),
+            ("[] a", Some((Mark::Open, "a"))),
+            ("[x] a", Some((Mark::Done, "a"))),
+            ("[X]\ta", Some((Mark::Done, "a"))),
+            ("[ x ] a", Some((Mark::Done, "a"))),
+            ("[x]a", Some((Mark::Done, "a"))),
+            ("[✅] a", Some((Mark::Done, "a"))),
+            ("[✔️] a", Some((Mark::Done, "a"))),
+            ("[:white_check_mark:] a", Some((Mark::Done, "a"))),
+            ("[🔄] a", Some((Mark::Open, "a"))),
+            ("[x]", Some((Mark::Done, ""))),
+            ("[~] a", Some((Mark::Unreadable, "a"))),
+            ("[?] a", Some((Mark::Unreadable, "a"))),
+            ("[x](target)", None),
+            ("[](target)", None),
+            ("[a link](target) a", None),
+            ("[API] a", None),
+            ("[1] a", None),
+            ("[ a", None),
+            ("a", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text).map(|read| (read.mark, read.text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_columns_more_are_one_level_deeper() {
+        let mut indents = Vec::new();
+        let depths: Vec<u32> =
+            [2, 4, 5, 8, 4, 3, 0].into_iter().map(|columns| nest(&mut indents, columns)).collect();
+        assert_eq!(depths, [0, 1, 1, 2, 1, 0, 0]);
+    }
+}
