@@ -172,8 +172,7 @@ impl Catalog {
             let name = &self.entries[entry].name;
             let same = name[place..].iter().zip(kept).take_while(|(a, at)| **a == stems[**at]);
             let length = same.count();
-            let grammar =
-                kept[..length].iter().all(|&at| lexicon::is_grammar(&stems[at]));
+            let grammar = kept[..length].iter().all(|&at| lexicon::is_grammar(&stems[at]));
             let full = length == name.len();
             let better = best.is_none_or(|(known, _, was)| (length, full) > (known, was));
             if better && !grammar {

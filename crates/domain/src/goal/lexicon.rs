@@ -5,60 +5,375 @@
 
 /// Words of grammar; never indexed and never a subject by themselves. Sorted.
 const GRAMMAR: &[&str] = &[
-    "a", "about", "am", "an", "and", "are", "as", "at", "be", "because", "been", "being", "but",
-    "by", "can", "could", "did", "do", "does", "doing", "done", "each", "for", "from", "had",
-    "has", "have", "having", "he", "her", "here", "him", "his", "how", "i", "if", "in", "into",
-    "is", "it", "its", "may", "me", "might", "must", "my", "no", "nor", "not", "of", "off", "on",
-    "onto", "or", "our", "out", "over", "per", "shall", "she", "should", "so", "than", "that",
-    "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "too",
-    "under", "up", "upon", "us", "via", "was", "we", "were", "what", "when", "where", "which",
-    "who", "whom", "whose", "why", "will", "with", "would", "you", "your",
+    "a",
+    "about",
+    "across",
+    "against",
+    "along",
+    "am",
+    "an",
+    "and",
+    "are",
+    "around",
+    "as",
+    "at",
+    "back",
+    "be",
+    "because",
+    "been",
+    "being",
+    "between",
+    "both",
+    "but",
+    "by",
+    "can",
+    "could",
+    "did",
+    "do",
+    "does",
+    "doing",
+    "done",
+    "down",
+    "each",
+    "either",
+    "for",
+    "from",
+    "had",
+    "has",
+    "have",
+    "having",
+    "he",
+    "her",
+    "here",
+    "him",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "its",
+    "may",
+    "me",
+    "might",
+    "must",
+    "my",
+    "no",
+    "nor",
+    "not",
+    "of",
+    "off",
+    "on",
+    "onto",
+    "or",
+    "our",
+    "out",
+    "over",
+    "per",
+    "shall",
+    "she",
+    "should",
+    "so",
+    "such",
+    "than",
+    "that",
+    "the",
+    "their",
+    "them",
+    "then",
+    "there",
+    "these",
+    "they",
+    "this",
+    "those",
+    "through",
+    "throughout",
+    "to",
+    "too",
+    "towards",
+    "under",
+    "up",
+    "upon",
+    "us",
+    "via",
+    "was",
+    "we",
+    "were",
+    "what",
+    "when",
+    "where",
+    "which",
+    "while",
+    "who",
+    "whom",
+    "whose",
+    "why",
+    "will",
+    "with",
+    "within",
+    "would",
+    "you",
+    "your",
 ];
 
 /// Politeness, haste and hedging: said, but about nothing. Sorted.
 const FILLER: &[&str] = &[
-    "actually", "again", "ahead", "already", "also", "any", "asap", "away", "basically", "bit",
-    "currently", "ever", "everyone", "fast", "finally", "first", "give", "gonna", "great", "guys",
-    "hello", "hey", "hi", "immediately", "just", "kapelle", "kindly", "let", "like", "little",
-    "lot", "many", "maybe", "more", "most", "much", "need", "nice", "now", "ok", "okay",
-    "only", "perhaps", "please", "pls", "possible", "properly", "quick", "quickly", "really",
-    "right", "same", "simply", "some", "soon", "still", "sure", "thank", "thanks", "today",
-    "together", "try", "trying", "very", "wanna", "want", "wants", "well", "wish", "yeah", "yes",
+    "actually",
+    "again",
+    "ahead",
+    "already",
+    "also",
+    "any",
+    "asap",
+    "away",
+    "basically",
+    "bit",
+    "currently",
+    "ever",
+    "everyone",
+    "fast",
+    "finally",
+    "first",
+    "give",
+    "gonna",
+    "great",
+    "guys",
+    "hello",
+    "help",
+    "hey",
+    "hi",
+    "immediately",
+    "just",
+    "kapelle",
+    "kindly",
+    "let",
+    "like",
+    "little",
+    "lot",
+    "many",
+    "maybe",
+    "more",
+    "most",
+    "much",
+    "need",
+    "nice",
+    "now",
+    "ok",
+    "okay",
+    "only",
+    "perhaps",
+    "please",
+    "pls",
+    "possible",
+    "properly",
+    "quick",
+    "quickly",
+    "really",
+    "right",
+    "same",
+    "simply",
+    "some",
+    "soon",
+    "still",
+    "sure",
+    "thank",
+    "thanks",
+    "today",
+    "together",
+    "try",
+    "trying",
+    "very",
+    "wanna",
+    "want",
+    "wants",
+    "well",
+    "wish",
+    "yeah",
+    "yes",
     "yet",
 ];
 
 /// Verbs that ask for work, in any form. Sorted.
 const DOING: &[&str] = &[
-    "add", "adding", "address", "attempt", "begin", "beginning", "bring", "build", "building",
-    "carry", "choose", "code", "coding", "complete", "completing", "conduct", "continue",
-    "continuing", "create", "creating", "deliver", "develop", "developing", "do", "doing",
-    "execute", "executing", "finalize", "finish", "finishing", "fix", "fixing", "focus", "get",
-    "getting", "go", "going", "grab", "handle", "handling", "implement", "implementing", "keep",
-    "kick", "launch", "launching", "make", "making", "move", "perform", "pick", "prepare",
-    "preparing", "proceed", "produce", "put", "resume", "resuming", "run", "running", "schedule",
-    "set", "ship", "shipping", "solve", "spawn", "spin", "start", "starting", "tackle",
-    "tackling", "take", "trigger", "work", "working", "write", "writing",
+    "add",
+    "adding",
+    "address",
+    "attempt",
+    "begin",
+    "beginning",
+    "bring",
+    "build",
+    "building",
+    "carry",
+    "choose",
+    "code",
+    "coding",
+    "complete",
+    "completing",
+    "conduct",
+    "continue",
+    "continuing",
+    "create",
+    "creating",
+    "deliver",
+    "develop",
+    "developing",
+    "do",
+    "doing",
+    "execute",
+    "executing",
+    "finalize",
+    "finish",
+    "finishing",
+    "fix",
+    "fixing",
+    "focus",
+    "get",
+    "getting",
+    "go",
+    "going",
+    "grab",
+    "handle",
+    "handling",
+    "implement",
+    "implementing",
+    "keep",
+    "kick",
+    "launch",
+    "launching",
+    "make",
+    "making",
+    "move",
+    "perform",
+    "pick",
+    "prepare",
+    "preparing",
+    "proceed",
+    "produce",
+    "put",
+    "resume",
+    "resuming",
+    "run",
+    "running",
+    "schedule",
+    "set",
+    "ship",
+    "shipping",
+    "solve",
+    "spawn",
+    "spin",
+    "start",
+    "starting",
+    "tackle",
+    "tackling",
+    "take",
+    "trigger",
+    "work",
+    "working",
+    "write",
+    "writing",
 ];
 
 /// What pieces of work are called in general. Sorted.
 const KINDS: &[&str] = &[
-    "bits", "feature", "features", "goal", "goals", "issue", "issues", "item", "items", "job",
-    "jobs", "module", "one", "ones", "part", "parts", "phase", "phases", "piece", "pieces",
-    "step", "steps", "story", "stream", "streams", "stuff", "task", "tasks", "thing", "things",
-    "ticket", "tickets", "todo", "todos", "work", "workstream", "workstreams",
+    "bits",
+    "feature",
+    "features",
+    "goal",
+    "goals",
+    "issue",
+    "issues",
+    "item",
+    "items",
+    "job",
+    "jobs",
+    "module",
+    "one",
+    "ones",
+    "part",
+    "parts",
+    "phase",
+    "phases",
+    "piece",
+    "pieces",
+    "step",
+    "steps",
+    "story",
+    "stream",
+    "streams",
+    "stuff",
+    "task",
+    "tasks",
+    "thing",
+    "things",
+    "ticket",
+    "tickets",
+    "todo",
+    "todos",
+    "work",
+    "workstream",
+    "workstreams",
 ];
 
 /// Adjectives that say nothing about which stream is meant. Sorted.
 const GENERIC: &[&str] = &[
-    "available", "big", "entire", "full", "good", "main", "new", "old", "open", "other", "own",
-    "proper", "ready", "simple", "small", "whole",
+    "available",
+    "backlog",
+    "big",
+    "correct",
+    "current",
+    "entire",
+    "full",
+    "good",
+    "left",
+    "lovely",
+    "main",
+    "new",
+    "next",
+    "old",
+    "open",
+    "other",
+    "own",
+    "plan",
+    "project",
+    "proper",
+    "ready",
+    "remaining",
+    "roadmap",
+    "several",
+    "simple",
+    "small",
+    "useful",
+    "various",
+    "whole",
+    "working",
 ];
 
 /// Verbs that make something new, so that a following command word names the thing made. Sorted.
 const MAKING: &[&str] = &[
-    "add", "adding", "build", "building", "code", "create", "creating", "deliver", "design",
-    "develop", "developing", "fix", "fixing", "implement", "implementing", "launch", "make",
-    "making", "ship", "write", "writing",
+    "add",
+    "adding",
+    "build",
+    "building",
+    "code",
+    "create",
+    "creating",
+    "deliver",
+    "design",
+    "develop",
+    "developing",
+    "fix",
+    "fixing",
+    "implement",
+    "implementing",
+    "launch",
+    "make",
+    "making",
+    "ship",
+    "write",
+    "writing",
 ];
 
 fn holds(sorted: &[&str], word: &str) -> bool {
@@ -108,8 +423,72 @@ pub(super) fn is_soft(word: &str) -> bool {
 pub(super) fn is_asking(word: &str) -> bool {
     matches!(
         word,
-        "what" | "which" | "who" | "whose" | "why" | "when" | "where" | "how" | "is" | "are"
-            | "was" | "were" | "does" | "did" | "has" | "have" | "should" | "shall"
+        "what"
+            | "which"
+            | "who"
+            | "whose"
+            | "why"
+            | "when"
+            | "where"
+            | "how"
+            | "is"
+            | "are"
+            | "was"
+            | "were"
+            | "does"
+            | "did"
+            | "has"
+            | "have"
+            | "should"
+            | "shall"
+    )
+}
+
+/// Whether `word` asks for the contrary of running something.
+pub(super) fn is_contrary(word: &str) -> bool {
+    matches!(
+        word,
+        "archive"
+            | "close"
+            | "defer"
+            | "delay"
+            | "delete"
+            | "destroy"
+            | "discard"
+            | "drop"
+            | "freeze"
+            | "pause"
+            | "postpone"
+            | "purge"
+            | "reject"
+            | "remove"
+            | "reset"
+            | "revert"
+            | "rollback"
+            | "suspend"
+            | "undo"
+            | "wipe"
+    )
+}
+
+/// Whether `word` means the agents at work or the run as a whole.
+pub(super) fn is_fleet(word: &str) -> bool {
+    matches!(
+        word,
+        "agent"
+            | "agents"
+            | "worker"
+            | "workers"
+            | "run"
+            | "runs"
+            | "fleet"
+            | "process"
+            | "processes"
+            | "everybody"
+            | "everyone"
+            | "execution"
+            | "orchestrator"
+            | "swarm"
     )
 }
 
@@ -117,8 +496,20 @@ pub(super) fn is_asking(word: &str) -> bool {
 pub(super) fn is_state(word: &str) -> bool {
     matches!(
         word,
-        "started" | "done" | "complete" | "completed" | "finished" | "blocked" | "running"
-            | "claimed" | "assigned" | "ready" | "available" | "taken" | "merged" | "waiting"
+        "started"
+            | "done"
+            | "complete"
+            | "completed"
+            | "finished"
+            | "blocked"
+            | "running"
+            | "claimed"
+            | "assigned"
+            | "ready"
+            | "available"
+            | "taken"
+            | "merged"
+            | "waiting"
     )
 }
 

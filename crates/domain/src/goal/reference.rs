@@ -18,6 +18,8 @@ pub(super) struct References {
     pub(super) agents: Vec<String>,
     /// One id that several work streams share.
     pub(super) shared_id: bool,
+    /// Streams were named together: a batch, a range, all below a prefix.
+    pub(super) grouped: bool,
     /// A number that another word claims: `python 3.2`.
     pub(super) doubtful: bool,
     /// How many streams are asked for.
@@ -143,9 +145,10 @@ impl Reader<'_> {
         let next = at + 1;
         let chained = self.as_marker(next).is_some() && self.tokens.len() > next + 1;
         let target = if chained { next + 1 } else { next };
-        let marks = self.tokens.get(target).is_some_and(|token| {
-            token.is_number() || self.id_at(target, Marker::Kind).is_some()
-        });
+        let marks = self
+            .tokens
+            .get(target)
+            .is_some_and(|token| token.is_number() || self.id_at(target, Marker::Kind).is_some());
         if !marks {
             return None;
         }
@@ -258,7 +261,7 @@ impl Reader<'_> {
     fn counts_something(&self, at: usize) -> bool {
         let next = self.word(at + 1);
         matches!(self.before(at), "next" | "first" | "top" | "any" | "other" | "another")
-            || matches!(next, "agents" | "workers" | "at" | "in" | "of" | "more")
+            || matches!(next, "agents" | "workers" | "at" | "in" | "of" | "from" | "more")
             || (lexicon::is_kind(next) && next.ends_with('s'))
     }
 
@@ -283,7 +286,8 @@ impl Reader<'_> {
                 entry.key.0.len() == low.0.len() && low <= entry.key && entry.key <= high
             }),
             Scope::Below => self.catalog.select(|entry| {
-                entry.key.0.len() > 1 && low.0.first() <= entry.key.0.first()
+                entry.key.0.len() > 1
+                    && low.0.first() <= entry.key.0.first()
                     && entry.key.0.first() <= high.0.first()
             }),
             Scope::Batch => self.catalog.select(|entry| {
@@ -305,6 +309,7 @@ impl Reader<'_> {
                 self.found.entries.push(entry);
             }
         }
+        self.found.grouped |= named.entries.len() > 1;
         self.found.named.push(named.shown);
         self.found.at.push((at, named.entries));
         named.end
@@ -409,7 +414,7 @@ impl Reader<'_> {
             self.found.concurrency = Some(value);
         } else if counted && (workers || noun || self.counts_something(at))
             || (last && lexicon::is_doing(before) && counted)
-            || matches!(self.word(at), "couple" | "few")
+            || matches!(self.word(at), "couple" | "few" | "both")
         {
             self.found.count = Some(value);
         } else {

@@ -26,7 +26,14 @@ enum Part {
 /// Cuts `tokens`. Words inside `spans` (names of streams) never open a part.
 pub(super) fn split(tokens: &[Token], spans: &[NameSpan]) -> Scopes {
     let scopes = Scopes::default();
-    let mut cutter = Cutter { tokens, spans, scopes, part: Part::Main, last_of_main: None };
+    let mut cutter = Cutter {
+        tokens,
+        spans,
+        scopes,
+        part: Part::Main,
+        last_of_main: None,
+        ordered_exclusion: false,
+    };
     let mut at = 0;
     while at < tokens.len() {
         at += cutter.take(at).max(1);
@@ -44,6 +51,8 @@ struct Cutter<'a> {
     scopes: Scopes,
     part: Part,
     last_of_main: Option<usize>,
+    /// The exclusion is an order by itself ("skip 2.1"), so that "and do" begins the next one.
+    ordered_exclusion: bool,
 }
 
 impl Cutter<'_> {
@@ -71,10 +80,12 @@ impl Cutter<'_> {
             return Some(used);
         }
         // "until there is nothing left" is one condition, not an exclusion inside one.
-        if self.part != Part::Condition
+        let absent = matches!(self.word(at), "nothing" | "none" | "no" | "never");
+        if !(self.part == Part::Condition && absent)
             && let Some(used) = self.negation(at)
         {
             self.part = Part::Excluded;
+            self.ordered_exclusion = is_excluding_verb(self.word(at));
             self.scopes.excluded.push(Vec::new());
             return Some(used);
         }
@@ -136,10 +147,9 @@ impl Cutter<'_> {
             "other" | "rather" if next == "than" => Some(2),
             "instead" if next == "of" => Some(2),
             "hold" if next == "off" => Some(2),
-            "skip" | "skipping" | "ignore" | "ignoring" | "avoid" | "avoiding" | "exclude"
-            | "excluded" | "forget" | "leave" | "leaving" | "minus" | "omit" | "omitting" => {
-                let noun = matches!(previous, "a" | "an" | "the" | "of")
-                    || lexicon::is_making(previous);
+            word if is_excluding_verb(word) => {
+                let noun =
+                    matches!(previous, "a" | "an" | "the" | "of") || lexicon::is_making(previous);
                 (!noun).then_some(1)
             }
             _ => None,
@@ -151,12 +161,22 @@ impl Cutter<'_> {
         if self.word(at) != "not" {
             return None;
         }
+        let before = at.checked_sub(1).map_or("", |before| self.word(before));
+        if lexicon::is_asking(before) && self.clause_start(at) < at {
+            // "why isn't 3.1 running" excludes nothing.
+            self.last_of_main = self.last_of_main.map(|_| at);
+            return Some(1);
+        }
         let skip = if self.word(at + 1) == "yet" { 2 } else { 1 };
         if !lexicon::is_state(self.word(at + skip)) {
             return None;
         }
         let asks = lexicon::is_asking(self.word(self.clause_start(at)));
-        Some(if asks { skip } else { skip + 1 })
+        let dropped = if asks { skip } else { skip + 1 };
+        if self.part == Part::Main && self.last_of_main.is_some() {
+            self.last_of_main = Some(at + dropped - 1);
+        }
+        Some(dropped)
     }
 
     fn opens_condition(&self, at: usize) -> bool {
@@ -177,9 +197,8 @@ impl Cutter<'_> {
         };
         let scope = scope.map_or(&[][..], Vec::as_slice);
         let has_content = scope.iter().any(|token| !lexicon::is_weightless(&token.word));
-        let order = |at: usize| {
-            !self.named(at) && lexicon::is_doing(self.word(at)) && !self.glued(at)
-        };
+        let order =
+            |at: usize| !self.named(at) && lexicon::is_doing(self.word(at)) && !self.glued(at);
         match token.gap {
             Gap::Sentence => return true,
             Gap::Comma if self.part == Part::Condition => return true,
@@ -194,7 +213,9 @@ impl Cutter<'_> {
             }
             Gap::Start | Gap::Space | Gap::Glue | Gap::Slash | Gap::Dash | Gap::Join => {}
         }
-        let listed = at > 0 && matches!(self.word(at - 1), "and" | "or" | "nor" | "to");
+        let before = at.checked_sub(1).map_or("", |before| self.word(before));
+        let listed =
+            matches!(before, "or" | "nor" | "to") || (before == "and" && !self.ordered_exclusion);
         (token.word == "then" && has_content)
             || (order(at) && token.word != "work" && has_content && !listed)
     }
@@ -220,6 +241,26 @@ impl Cutter<'_> {
     fn word(&self, at: usize) -> &str {
         self.tokens.get(at).map_or("", |token| &token.word)
     }
+}
+
+fn is_excluding_verb(word: &str) -> bool {
+    matches!(
+        word,
+        "skip"
+            | "skipping"
+            | "ignore"
+            | "ignoring"
+            | "avoid"
+            | "avoiding"
+            | "exclude"
+            | "excluded"
+            | "forget"
+            | "leave"
+            | "leaving"
+            | "minus"
+            | "omit"
+            | "omitting"
+    )
 }
 
 /// "leave it alone", "leave it for later": how an exclusion ends.

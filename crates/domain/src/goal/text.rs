@@ -77,11 +77,8 @@ pub(super) fn tokenize(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut end_of_last = 0;
     for (start, end) in word_spans(&text) {
-        let gap = if tokens.is_empty() {
-            Gap::Start
-        } else {
-            classify_gap(&text[end_of_last..start])
-        };
+        let gap =
+            if tokens.is_empty() { Gap::Start } else { classify_gap(&text[end_of_last..start]) };
         let quoted = quotes.iter().any(|&(open, close)| open < start && end <= close);
         push_word(&mut tokens, &text[start..end], gap, quoted, &stemmer);
         end_of_last = end;
@@ -129,8 +126,9 @@ fn is_apostrophe(c: char) -> bool {
 
 fn classify_gap(gap: &str) -> Gap {
     let trimmed = gap.trim();
-    let dotted = trimmed.starts_with('.') && trimmed.len() == 1;
-    if gap.contains(['\n', ';', '!', '?', '。', '！', '？']) || (dotted && gap.len() > 1) {
+    let spaced_point = gap.contains(". ") || gap.starts_with(" .") || gap.contains(".\t");
+    let range = matches!(trimmed, ".." | "...");
+    if gap.contains(['\n', ';', '!', '?', '。', '！', '？']) || (spaced_point && !range) {
         return Gap::Sentence;
     }
     if gap.contains([',', '、', '，']) {

@@ -44,6 +44,8 @@ struct Surface {
     word: String,
     stem: String,
     letters: u32,
+    /// In characters.
+    length: usize,
 }
 
 /// All words of a roadmap.
@@ -86,6 +88,7 @@ impl Vocabulary {
                 word: token.word.clone(),
                 stem: token.stem.clone(),
                 letters: letters(&token.word),
+                length,
             };
             words.insert(token.word.clone(), surface);
         }
@@ -147,7 +150,10 @@ impl Vocabulary {
     /// from eight; a swap of neighbours is one edit.
     fn misspelled(&self, word: &str) -> Resolved {
         let length = word.chars().count();
-        let edits_max = edits_allowed(length);
+        // A word of four letters may be one of five that lost a letter, though not at its ends:
+        // "eror" is "error", but "plan" is not "plant".
+        let lost_letter = length == 4;
+        let edits_max = if lost_letter { 1 } else { edits_allowed(length) };
         if edits_max == 0 {
             return Resolved::default();
         }
@@ -158,6 +164,9 @@ impl Vocabulary {
         for surface in near.flat_map(|(_, words)| words.values()) {
             let differing = (surface.letters ^ seen).count_ones();
             if surface.word.len() < 4 || differing as usize > 2 * best {
+                continue;
+            }
+            if lost_letter && (surface.length != 5 || !same_ends(&surface.word, word)) {
                 continue;
             }
             let edits = strsim::osa_distance(&surface.word, word);
@@ -226,6 +235,10 @@ pub(super) fn edits_allowed(length: usize) -> usize {
         5..=7 => 1,
         _ => 2,
     }
+}
+
+fn same_ends(one: &str, other: &str) -> bool {
+    one.chars().next() == other.chars().next() && one.chars().last() == other.chars().last()
 }
 
 /// The set of letters of a word: two words that differ in many letters need no closer look.
