@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::command::Git;
+use crate::diff::records;
 use crate::names::{BlobId, ObjectFormat};
 use crate::{CommitId, Error, Identity, RefName, TreeId};
 
@@ -213,13 +214,11 @@ impl Repository {
             .arg(path)
             .output()
             .await?;
-        let Some(entry) = listing.strip_suffix(b"\0") else { return Ok(None) };
-        let Some(found) = TreeEntry::parse(entry) else {
-            return Err(Error::unexpected_output(action, &listing));
-        };
-        if !found.is_file() {
+        let mut entries = records(&listing).filter_map(TreeEntry::parse);
+        let wanted = path.as_os_str().as_bytes();
+        let Some(found) = entries.find(|entry| entry.path == wanted && entry.is_file()) else {
             return Ok(None);
-        }
+        };
         if found.size > limit {
             let (what, path) = ("size in bytes", path.to_owned());
             return Err(Error::TooLarge { what, path, size: found.size, limit });

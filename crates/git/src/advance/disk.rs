@@ -172,7 +172,8 @@ impl Repository {
         (side, commit): (Side, &CommitId),
     ) -> Result<(), Error> {
         let index = self.start_index().await?;
-        self.read_tree(lock, &index, &["-m", commit.as_str()]).await?;
+        // The index alone: what the files are is judged here, not by git.
+        self.read_tree(lock, &index, &["-m", "-i", commit.as_str()]).await?;
         let is_wrong = |state: &State| match state {
             State::As(as_side) => *as_side != side,
             State::Unfinished => true,

@@ -73,7 +73,9 @@ fn head_of(workspace: &Workspace, format: ObjectFormat) -> Option<CommitId> {
         match value.strip_prefix("ref: ") {
             Some(next) => name = RefName::new(next).ok()?.to_string(),
             None => {
-                return CommitId::new(value).ok().filter(|id| id.as_str().len() == format.hex_len());
+                return CommitId::new(value)
+                    .ok()
+                    .filter(|id| id.as_str().len() == format.hex_len());
             }
         }
     }

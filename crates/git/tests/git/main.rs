@@ -1,0 +1,10 @@
+//! The crate against real repositories, real git and hostile trees.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod advance;
+mod advance_kill;
+mod discovery;
+mod fixture;
+mod integration;
+mod snapshot;
