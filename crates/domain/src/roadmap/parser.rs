@@ -143,6 +143,9 @@ impl<'s> Parser<'s> {
             {
                 task.text.push(' ');
                 task.text.push_str(self.source.string(body).trim());
+                if let Some(lines) = open.stream.layout.task_lines.last_mut() {
+                    lines.end = at.line.next;
+                }
                 extend(open, at);
                 return;
             }
@@ -223,7 +226,10 @@ impl<'s> Parser<'s> {
             && !record.kind.is_scalar()
         {
             record.pieces.push(Span::new(line.start, line.end()));
-            record.block_end = line.next;
+            // Nothing may be added behind code before it is closed.
+            if self.code.is_none() {
+                record.block_end = line.next;
+            }
         }
     }
 
@@ -375,6 +381,7 @@ impl<'s> Parser<'s> {
                 heading_mark: heading.mark,
                 fields: Vec::new(),
                 task_marks: Vec::new(),
+                task_lines: Vec::new(),
             },
         };
         self.open = Some(Open { level, stream, indents: Vec::new(), field: None, wraps: None });
@@ -409,6 +416,8 @@ impl<'s> Parser<'s> {
                 let depth = task::nest(&mut open.indents, at.columns);
                 open.stream.tasks.push(TaskItem { text, done, depth, line: at.line.number });
                 open.stream.layout.task_marks.push(mark);
+                let lines = Span::new(at.line.start, at.line.next);
+                open.stream.layout.task_lines.push(lines);
                 open.wraps = Some(at.columns);
                 extend(open, at);
             }

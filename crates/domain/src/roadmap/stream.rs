@@ -181,6 +181,8 @@ pub(super) struct Layout {
     pub(super) fields: Vec<FieldRecord>,
     /// Between the brackets of each task.
     pub(super) task_marks: Vec<Span>,
+    /// The lines of each task.
+    pub(super) task_lines: Vec<Span>,
 }
 
 /// Where a field stands.

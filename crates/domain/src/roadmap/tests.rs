@@ -260,9 +260,10 @@ fn every_finding_has_its_place() {
     20:4 warning[unreadable-task-mark]: the mark `~` is taken for an open task; write `[ ]` or `[x]`
     22:1 warning[unclosed-fence]: this code fence is never closed; it is taken to end at the next work stream
     "#);
-    insta::assert_snapshot!(findings(UNTIDY), @r#"
-    14:34 error[unknown-dependency]: there is no work stream 1.7 in this file; did you mean 1.1?
-    "#);
+    insta::assert_snapshot!(
+        findings(UNTIDY),
+        @"14:34 error[unknown-dependency]: there is no work stream 1.7 in this file; did you mean 1.1?"
+    );
     insta::assert_snapshot!(findings(ORCHARD), @r#"
     47:15 info[stale-blocked-mark]: 2.2 is marked blocked, but everything it depends on is complete: it can start
     67:3 info[tasks-outside-streams]: 1 tasks from here on belong to no work stream; they are kept as backlog, and nothing runs them

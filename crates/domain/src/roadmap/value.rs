@@ -28,7 +28,8 @@ pub(super) fn fill(
     stream.completed_by = single(stream, FieldKind::CompletedBy);
     stream.done_when = text(stream, FieldKind::DoneWhen);
     stream.quality_gates = text(stream, FieldKind::QualityGates);
-    stream.design_notes = all(stream, FieldKind::DesignNotes, |record| block(record, source));
+    stream.design_notes =
+        all(stream, FieldKind::DesignNotes, |record| block(stream, record, source));
     stream.depends_text = all(stream, FieldKind::DependsOn, |record| joined(record, source));
     if let Some(written) = single(stream, FieldKind::Effort) {
         stream.effort = Effort::read(&written);
@@ -43,7 +44,7 @@ pub(super) fn fill(
     stream.fields = others
         .map(|record| OtherField {
             name: source.string(record.name),
-            value: block(record, source),
+            value: block(stream, record, source),
             line: record.line,
         })
         .collect();
@@ -147,9 +148,19 @@ fn hold(on_hold: &mut Option<String>, source: &Source<'_>, span: Span) {
     on_hold.get_or_insert_with(|| format!("depends on {}", source.string(span)));
 }
 
-/// A field's value with the lines below it as they stand, but for their common indentation.
-fn block(record: &FieldRecord, source: &Source<'_>) -> String {
-    let body = source.string(Span::new(record.line_end, record.block_end));
+/// A field's value with the lines below it as they stand, but for their common indentation. Tasks
+/// are left out: they are the stream's, and change while the text doesn't.
+fn block(stream: &WorkStream, record: &FieldRecord, source: &Source<'_>) -> String {
+    let tasks = &stream.layout.task_lines;
+    let first = tasks.partition_point(|lines| lines.start < record.line_end);
+    let within = tasks[first..].iter().take_while(|lines| lines.end <= record.block_end);
+    let mut body = String::new();
+    let mut from = record.line_end;
+    for lines in within {
+        body.push_str(&source.string(Span::new(from, lines.start)));
+        from = lines.end;
+    }
+    body.push_str(&source.string(Span::new(from, record.block_end)));
     let body = body.replace("\r\n", "\n").replace('\r', "\n");
     // The first line end is that of the name's own line.
     let body = body.strip_prefix('\n').unwrap_or(&body);

@@ -228,3 +228,23 @@ fn batches_and_ranges_that_stand_for_too_much_hold_their_streams() {
     let held = roadmap.streams.last().and_then(|stream| stream.on_hold.as_deref());
     assert_eq!(held, Some("depends on too many work streams"));
 }
+
+#[test]
+fn tasks_are_no_part_of_the_text_around_them() {
+    let text = "\
+### 1.1 a
+- **Status:** Done
+#### Backend
+Before.
+- [x] a
+  wrapped
+- [ ] b
+After.
+";
+    let stream = parse(text).streams.remove(0);
+    assert_eq!(
+        (stream.fields[0].name.as_str(), stream.fields[0].value.as_str()),
+        ("Backend", "Before.\nAfter.")
+    );
+    assert_eq!(stream.tasks.len(), 2);
+}
