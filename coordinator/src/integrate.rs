@@ -121,8 +121,9 @@ impl From<GitError> for Trouble {
 }
 
 impl Integrator {
-    /// Integrates what waits until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Integrates what waits until `stop`. Once `drain` is cancelled it ends by itself when
+    /// nothing waits any more.
+    pub async fn run(self, drain: CancellationToken, stop: CancellationToken) {
         loop {
             match self.next().await {
                 Ok(Some(waiting)) => {
@@ -131,9 +132,11 @@ impl Integrator {
                         return;
                     }
                 }
+                Ok(None) if drain.is_cancelled() => return,
                 Ok(None) => {
                     tokio::select! {
                         () = stop.cancelled() => return,
+                        () = drain.cancelled() => {}
                         () = self.bell.notified() => {}
                         () = tokio::time::sleep(IDLE) => {}
                     }
@@ -182,6 +185,7 @@ impl Integrator {
             Err(Trouble::Machinery(reason)) => Some((RefusalClass::Machinery, reason)),
         };
         if let Some((class, reason)) = trouble {
+            self.forget_ref(&waiting).await;
             tracing::info!(%attempt, %reason, "a result was not integrated");
             let refusal = Input::RefuseIntegration { attempt, class, reason };
             if let Err(Trouble::Stopped(stopped)) = self.tell(refusal).await {
@@ -379,16 +383,24 @@ impl Integrator {
     async fn done(&self, waiting: &Waiting, commit: &CommitId) -> Result<(), Trouble> {
         let integrated = Input::Integrated { attempt: waiting.attempt, commit: commit.to_string() };
         self.tell(integrated).await?;
-        let name = attempt_ref(waiting.attempt)?;
+        self.forget_ref(waiting).await;
         if let Some(result) = &waiting.result {
             // The work is in the target; what only served to bring it there can go.
-            let at = CommitId::new(result.commit.as_str())?;
-            if let Err(error) = self.project.repository.delete_ref(&name, &at).await {
-                tracing::warn!(%name, error = %Chain(&error), "a reference could not be removed");
-            }
             drop(tokio::fs::remove_file(&result.bundle).await);
         }
         Ok(())
+    }
+
+    /// Removes the reference that held the result while it was integrated.
+    async fn forget_ref(&self, waiting: &Waiting) {
+        let Some(result) = &waiting.result else { return };
+        let removed = async {
+            let (name, at) = (attempt_ref(waiting.attempt)?, CommitId::new(result.commit.as_str())?);
+            self.project.repository.delete_ref(&name, &at).await
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(attempt = %waiting.attempt, error = %Chain(&error), "a reference could not be removed");
+        }
     }
 
     /// Gives an input until it is recorded or refused.

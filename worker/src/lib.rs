@@ -1,3 +1,18 @@
-//! Placeholder
+//! The worker: makes attempts.
+//!
+//! - [`daemon`] takes offers and holds the session with the coordinator;
+//! - [`attempt`] makes one attempt: clone, agent, snapshot, checks, report;
+//! - [`process`] runs programs so that all of them end; [`verify`] runs checks with it;
+//! - [`agent_line`] is what agents and the worker may say to each other, [`scripted`] an agent
+//!   that plays a script.
+//!
+//! What runs, and what becomes of it, is decided by the coordinator. Nothing here touches the
+//! store.
 
+pub mod agent_line;
+pub mod attempt;
+pub mod daemon;
 pub mod process;
+pub mod scripted;
+mod transcript;
+pub mod verify;

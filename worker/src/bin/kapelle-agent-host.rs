@@ -12,9 +12,11 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use kapelle_worker::process::{Containment, Output, ProcessSpec, Supervisor, supervisor_main};
+use kapelle_worker::scripted::scripted_main;
 
 fn main() -> ExitCode {
-    if let Some(code) = supervisor_main(std::env::args_os()) {
+    let role = supervisor_main(std::env::args_os()).or_else(|| scripted_main(std::env::args_os()));
+    if let Some(code) = role {
         return code;
     }
     match supervise(std::env::args_os().skip(1).collect()) {

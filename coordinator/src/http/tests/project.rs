@@ -1,0 +1,188 @@
+//! A project with a coordinator, and a worker whose agents are played by the test.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use kapelle_bus::memory::{self, MemoryCoordinator, MemoryWorker};
+use kapelle_bus::{OutputChunk, OutputLane, OutputLine, WorkerEnd as _, WorkerRequest};
+use kapelle_domain::attempt::{Outcome, Report};
+use kapelle_domain::engine::{Answer, Claim, Holder};
+use kapelle_domain::ids::{RequestId, SessionEpoch, Timestamp, WorkerId};
+use kapelle_domain::worker::Registration;
+use kapelle_git::Repository;
+use kapelle_runtime::clock::Clock;
+use kapelle_runtime::config::{Config, LoadOptions};
+use kapelle_runtime::identity::Identity;
+use kapelle_store::{Mode, OpenOptions, Store};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::dispatch::{self, Dispatch};
+use crate::service::{Parts, Service};
+use crate::transcripts::Transcripts;
+
+/// The identity of the project's log.
+pub(super) const EPOCH: u64 = 77;
+
+const CONFIG: &str = "agents:\n  fake:\n    command: [no-such-program]\n";
+
+const ROADMAP: &str = "\
+# Roadmap
+
+## Batch 1
+
+### Phase 1.1: Lay the table
+
+- **Status:** ⚪ Not Started
+- **Tasks:**
+  - [ ] Find a cloth
+- **Effort:** S
+
+### Phase 1.2: Serve the soup
+
+- **Status:** ⚪ Not Started
+- **Depends On:** Phase 1.1
+- **Tasks:**
+  - [ ] Heat it
+- **Effort:** M
+";
+
+/// A coordinator at work for a project of its own.
+pub(super) struct Project {
+    pub(super) service: Service,
+    pub(super) shutdown: CancellationToken,
+    pub(super) directory: tempfile::TempDir,
+    worker: MemoryWorker,
+    dispatching: JoinSet<()>,
+}
+
+impl Project {
+    pub(super) async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path();
+        std::fs::write(root.join("kapelle.yaml"), CONFIG).expect("a configuration");
+        std::fs::write(root.join("ROADMAP.md"), ROADMAP).expect("a roadmap");
+        std::fs::write(root.join(".gitignore"), "/.kapelle\n").expect("ignore rules");
+        for arguments in
+            [&["init", "-q", "-b", "main"][..], &["add", "."], &["commit", "-qm", "all"]]
+        {
+            git(root, arguments);
+        }
+        let options = LoadOptions { project_root: root.to_owned(), ..LoadOptions::default() };
+        let config = Config::load(&options).expect("a valid configuration").config;
+        let project = crate::project::Project {
+            repository: Repository::discover(root).await.expect("a repository"),
+            config: Arc::new(config),
+            state: root.join(".kapelle"),
+        };
+        let path = project.state.join("state.db");
+        let options = OpenOptions { path, mode: Mode::Lead, new_epoch: EPOCH };
+        let store = Arc::new(Store::open(options).await.expect("a store"));
+        let (bus, worker) = memory::bus();
+        let clock = Clock::system();
+        let parts = dispatch::Parts {
+            store: Arc::clone(&store),
+            limits: project.limits(),
+            bus: bus.clone(),
+            clock: clock.clone(),
+            seed: 1,
+            merges: Arc::new(Notify::new()),
+        };
+        let (dispatch, engine) = Dispatch::start(parts).await.expect("a start");
+        let transcripts = Transcripts::new(project.state.join("logs"));
+        let shutdown = CancellationToken::new();
+        let service = Service::new(Parts {
+            project,
+            engine,
+            store,
+            transcripts: transcripts.clone(),
+            identity: Arc::new(Identity::new(clock.clone())),
+            clock,
+            role: "run",
+            shutdown: shutdown.clone(),
+        });
+        let dispatching = run(dispatch, transcripts, bus);
+        Self { service, shutdown, directory, worker, dispatching }
+    }
+
+    /// Ends the loop that everything is decided in, as a crash of it would.
+    pub(super) async fn stop_dispatching(&mut self) {
+        self.dispatching.shutdown().await;
+    }
+
+    /// Takes the next offer and starts an agent.
+    pub(super) async fn start_attempt(&self) -> Holder {
+        let name = WorkerId("w".to_owned());
+        let registration = Registration {
+            worker: name.clone(),
+            embedded: true,
+            slots: 1,
+            agents: vec!["fake".into()],
+            inventory: Vec::new(),
+        };
+        let session = self.register(registration).await;
+        let offer = self.worker.next_offer(&["fake".into()]).await.expect("an offer");
+        let claim = Claim {
+            request: RequestId(1),
+            attempt: offer.attempt,
+            offer: offer.offer,
+            worker: name.clone(),
+            session,
+        };
+        let Answer::Granted(grant) = self.ask(WorkerRequest::Claim(claim)).await else {
+            panic!("the claim wins");
+        };
+        let holder = Holder { attempt: grant.attempt, fence: grant.fence, worker: name, session };
+        self.ask(WorkerRequest::Started(holder.clone())).await;
+        holder
+    }
+
+    async fn register(&self, registration: Registration) -> SessionEpoch {
+        match self.ask(WorkerRequest::Register(registration)).await {
+            Answer::Registered { session, .. } => session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets the agent say one line.
+    pub(super) async fn say(&self, holder: &Holder, n: u64, text: &str) {
+        let at = Timestamp(1_772_357_400_000);
+        let line = OutputLine { at, lane: OutputLane::Stdout, text: text.to_owned() };
+        let chunk = OutputChunk { holder: holder.clone(), first: n, lines: vec![line] };
+        assert_eq!(self.worker.send_output(chunk).await, Ok(n));
+    }
+
+    /// Lets the attempt end for a reason that no retry mends.
+    pub(super) async fn fail(&self, holder: Holder, outcome: Outcome) {
+        let report = Arc::new(Report::stated(outcome, "the soup is cold"));
+        self.ask(WorkerRequest::Finished { holder, report }).await;
+    }
+
+    async fn ask(&self, request: WorkerRequest) -> Answer {
+        self.worker.request(request).await.expect("an answer").expect("no refusal")
+    }
+}
+
+fn run(
+    dispatch: Dispatch<MemoryCoordinator>,
+    transcripts: Transcripts,
+    bus: MemoryCoordinator,
+) -> JoinSet<()> {
+    let mut running = JoinSet::new();
+    running.spawn(async move { dispatch.run(CancellationToken::new()).await.expect("no failure") });
+    running.spawn(transcripts.collect(bus));
+    running
+}
+
+fn git(directory: &Path, arguments: &[&str]) {
+    let status = Command::new("git")
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.com"])
+        .args(arguments)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .current_dir(directory)
+        .status();
+    assert!(status.expect("git runs").success(), "git {arguments:?}");
+}

@@ -1,0 +1,163 @@
+//! What can be typed: the commands and the options that all of them share.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::commands::{
+    config, doctor, events, feedback, goal, init, interactive, logs, meta, report, resume, roadmap,
+    run, runs, server, show, status, stop, why,
+};
+use crate::output::{Color, Format, Settings};
+
+/// Conducts fleets of coding agents: from a roadmap to verified, integrated commits.
+///
+/// Without a command: how things stand, and what to do next.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kapelle",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "`kapelle help COMMAND` says more, `kapelle help exit-codes` what the exit codes mean."
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Work on the project in DIR instead of the current directory
+    #[arg(short = 'C', long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub project: Option<PathBuf>,
+    /// How data is printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "KAPELLE_OUTPUT",
+        hide_short_help = true,
+        hide_env_values = true
+    )]
+    pub output: Option<Format>,
+    /// The same as --output json
+    #[arg(long, global = true, hide_short_help = true)]
+    pub json: bool,
+    /// Print only ids, and no progress
+    #[arg(short, long, global = true, hide_short_help = true)]
+    pub quiet: bool,
+    /// When to use colors
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_short_help = true
+    )]
+    pub color: Color,
+    /// The same as --color never
+    #[arg(long, global = true, hide_short_help = true)]
+    pub no_color: bool,
+    /// Use no signs beyond ASCII
+    #[arg(long, global = true, env = "KAPELLE_ASCII", action = ArgAction::SetTrue, hide_short_help = true, hide_env_values = true)]
+    pub ascii: bool,
+    /// Answer every question with yes
+    #[arg(short, long, global = true, hide_short_help = true)]
+    pub yes: bool,
+    /// Never ask anything
+    #[arg(long, global = true, hide_short_help = true)]
+    pub no_input: bool,
+}
+
+impl Global {
+    /// What they say about output.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let format = match self.output {
+            _ if self.json => Format::Json,
+            Some(format) => format,
+            None if self.quiet => Format::Name,
+            None => Format::Table,
+        };
+        Settings {
+            format,
+            quiet: self.quiet,
+            color: if self.no_color { Color::Never } else { self.color },
+            ascii: self.ascii,
+            yes: self.yes,
+            no_input: self.no_input,
+        }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Prepare a repository for Kapelle
+    Init(init::InitArgs),
+    /// Look whether everything is there that Kapelle needs
+    Doctor(doctor::DoctorArgs),
+    /// Check the configuration and the roadmap, and nothing else
+    Validate(doctor::ValidateArgs),
+    /// Show how the roadmap stands, what runs, and what can be started
+    Status(status::StatusArgs),
+    /// Run one work stream, or those that are named
+    Run(run::RunArgs),
+    /// Run several work streams at once
+    Parallel(run::ParallelArgs),
+    /// Run all available work, and what it unblocks, to the end
+    Batch(run::BatchArgs),
+    /// Say in words what you want
+    Goal(goal::GoalArgs),
+    /// Talk to the orchestrator
+    Interactive(interactive::InteractiveArgs),
+    /// Stop a task, a run, or everything
+    Stop(stop::StopArgs),
+    /// Tell something to the agent of a task
+    Feedback(feedback::FeedbackArgs),
+    /// Tell a run from its beginning to its end
+    Report(report::ReportArgs),
+    /// Show what an agent has printed
+    Logs(logs::LogsArgs),
+    /// Show what happened, event by event
+    Events(events::EventsArgs),
+    /// Say why something is not running, or what went wrong
+    Why(why::WhyArgs),
+    /// List the runs
+    Runs(runs::RunsArgs),
+    /// Show a run or a task
+    Show(show::ShowArgs),
+    /// Go on with a run that was interrupted or did not succeed
+    Resume(resume::ResumeArgs),
+    /// Show the configuration and where it comes from
+    Config(config::ConfigArgs),
+    /// Read the roadmap: parse, check, graph
+    Roadmap(roadmap::RoadmapArgs),
+    /// Start a coordinator that stays
+    Up(server::UpArgs),
+    /// End the coordinator that stays
+    Down(server::DownArgs),
+    /// Print completions for a shell
+    Completions(meta::CompletionsArgs),
+    /// Print the manual page
+    Man(meta::ManArgs),
+    /// Print a schema for programs
+    Schema(meta::SchemaArgs),
+    /// Print the version
+    Version(meta::VersionArgs),
+    /// Say more about a command or a topic
+    Help(meta::HelpArgs),
+}
+
+#[cfg(test)]
+mod tests;

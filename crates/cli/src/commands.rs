@@ -1,0 +1,66 @@
+//! The commands: one file for each group, with what can be typed and what is done.
+
+pub mod config;
+pub mod doctor;
+pub mod events;
+pub mod feedback;
+pub mod goal;
+mod home;
+pub mod init;
+pub mod interactive;
+pub mod logs;
+pub mod meta;
+pub mod report;
+pub mod resume;
+pub mod roadmap;
+pub mod run;
+pub mod runs;
+pub mod server;
+pub mod show;
+pub mod status;
+pub mod stop;
+pub mod why;
+
+use crate::app::App;
+use crate::args::Command;
+use crate::error::Error;
+use crate::exit::Exit;
+
+/// Does what was typed.
+///
+/// # Errors
+/// Why it could not be done.
+pub async fn run(command: Option<Command>, app: &App) -> Result<Exit, Error> {
+    let Some(command) = command else {
+        return home::run(app).await;
+    };
+    match command {
+        Command::Init(args) => args.run(app).await,
+        Command::Doctor(args) => args.run(app).await,
+        Command::Validate(args) => args.run(app).await,
+        Command::Status(args) => args.run(app).await,
+        Command::Run(args) => args.run(app).await,
+        Command::Parallel(args) => args.run(app).await,
+        Command::Batch(args) => args.run(app).await,
+        Command::Goal(args) => args.run(app).await,
+        Command::Interactive(args) => args.run(app).await,
+        Command::Stop(args) => args.run(app).await,
+        Command::Feedback(args) => args.run(app).await,
+        Command::Report(args) => args.run(app).await,
+        Command::Logs(args) => args.run(app).await,
+        Command::Events(args) => args.run(app).await,
+        Command::Why(args) => args.run(app).await,
+        Command::Runs(args) => args.run(app).await,
+        Command::Show(args) => args.run(app).await,
+        Command::Resume(args) => args.run(app).await,
+        Command::Config(args) => args.run(app).await,
+        Command::Roadmap(args) => args.run(app).await,
+        Command::Up(args) => args.run(app).await,
+        Command::Down(args) => args.run(app).await,
+        Command::Completions(args) => args.run(app),
+        Command::Man(args) => args.run(app),
+        Command::Schema(args) => args.run(app),
+        Command::Version(args) => args.run(app),
+        Command::Help(args) => args.run(app),
+    }
+}

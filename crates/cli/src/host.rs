@@ -1,0 +1,104 @@
+//! Finds the coordinator of a project, or runs one in this process for as long as it is needed.
+//!
+//! Either way a command speaks to it over the project's socket. There is never more than one: the
+//! store's lock decides, and whoever doesn't get it becomes a client of the one who did.
+
+mod error;
+mod local;
+
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::project::Project;
+
+pub use error::Error;
+pub use local::Hosted;
+
+/// How long a coordinator that has the lock may take until it answers on its socket.
+const STARTING_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is tried meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What a command is going to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Look at things.
+    Read,
+    /// Change things, without work being done.
+    Write,
+    /// Have work done.
+    Work,
+}
+
+/// How the coordinator of this process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Nothing new is started; what runs is waited for.
+    Drain,
+    /// What runs is stopped.
+    Stop,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Something that it can't do without failed.
+    pub failed: bool,
+}
+
+/// A way to a coordinator.
+#[derive(Debug)]
+pub struct Connection {
+    /// Speaks to it.
+    pub client: Client,
+    /// The coordinator, when it is in this process.
+    pub hosted: Option<Hosted>,
+}
+
+/// Connects to the coordinator of `project`; starts one in this process when none runs.
+///
+/// # Errors
+/// When none runs and none can be started.
+pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error> {
+    if let Some(client) = running(project).await? {
+        return Ok(Connection { client, hosted: None });
+    }
+    match local::start(project, need).await {
+        Ok(hosted) => {
+            let client =
+                Client::socket(&project.socket()).map_err(|source| Error::client(&source))?;
+            Ok(Connection { client, hosted: Some(hosted) })
+        }
+        Err(Error::Store(kapelle_store::Error::Locked { path, pid })) => {
+            // Somebody was faster: it may only just be starting, or ending.
+            match wait_for(project).await? {
+                Some(client) => Ok(Connection { client, hosted: None }),
+                None => Err(Error::Store(kapelle_store::Error::Locked { path, pid })),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A client of the coordinator that answers on the project's socket, if one does.
+async fn running(project: &Project) -> Result<Option<Client>, Error> {
+    let socket = project.socket();
+    if !socket.exists() {
+        return Ok(None);
+    }
+    let client = Client::socket(&socket).map_err(|source| Error::client(&source))?;
+    Ok(client.health().await.is_ok().then_some(client))
+}
+
+async fn wait_for(project: &Project) -> Result<Option<Client>, Error> {
+    let waited = tokio::time::timeout(STARTING_MAX, async {
+        loop {
+            match running(project).await {
+                Ok(None) => tokio::time::sleep(LOOK_EVERY).await,
+                found => return found,
+            }
+        }
+    });
+    waited.await.unwrap_or(Ok(None))
+}

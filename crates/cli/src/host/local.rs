@@ -1,0 +1,400 @@
+//! A coordinator, and a worker where work is to be done, in this process: the composition of all
+//! parts on embedded defaults.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kapelle_bus::memory;
+use kapelle_coordinator::dispatch::{self, Dispatch};
+use kapelle_coordinator::http::{self, Access, Reach, Stale, Token};
+use kapelle_coordinator::integrate::{CheckTree, Integrator};
+use kapelle_coordinator::project::Project as Served;
+use kapelle_coordinator::service::{self, Service};
+use kapelle_coordinator::transcripts::Transcripts;
+use kapelle_domain::ids::WorkerId;
+use kapelle_domain::worker::Registration;
+use kapelle_git::{Identity, Repository};
+use kapelle_runtime::clock::Clock;
+use kapelle_runtime::config::Config;
+use kapelle_runtime::identity;
+use kapelle_runtime::telemetry::Chain;
+use kapelle_store::{Mode, OpenOptions, Store};
+use kapelle_worker::attempt::Workshop;
+use kapelle_worker::daemon::Worker;
+use kapelle_worker::process::{Supervisor, sweep_strays};
+use kapelle_worker::verify::Verifier;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Ending, Error, How, Need};
+use crate::project::Project;
+
+/// Attempts that the worker of this process takes at once, when the configuration doesn't say.
+/// What limits a run is its own concurrency; this only bounds all runs together.
+const SLOTS: u32 = 64;
+
+/// Connections to the state database are idle most of the time; its log is folded this often.
+const CHECKPOINT_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// A coordinator in this process. Its parts end in an order of their own, see [`Hosted::finish`].
+#[derive(Debug)]
+pub struct Hosted {
+    store: Arc<Store>,
+    /// Held so that the bus stays open where no worker is started.
+    _bus: memory::MemoryWorker,
+    /// Makes attempts.
+    worker: Group,
+    /// Integrates results.
+    merges: Group,
+    /// Answers requests.
+    server: Group,
+    /// Decides, and keeps what is to be kept.
+    core: Group,
+    /// Work is to be ended, not waited for.
+    kill: CancellationToken,
+    /// Somebody wants all of it to end, or it can't go on.
+    wanted: CancellationToken,
+    failed: Arc<AtomicBool>,
+}
+
+/// Tasks that end together.
+#[derive(Debug, Clone, Default)]
+struct Group {
+    end: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Group {
+    async fn finish(&self) {
+        self.end.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Hosted {
+    /// Ends it; waits until it has. A second call may only be more urgent than the first, whose
+    /// future may have been dropped.
+    ///
+    /// # Errors
+    /// When the store can't be closed in an orderly way; what was recorded is safe all the same.
+    pub async fn finish(&self, how: How) -> Result<Ending, Error> {
+        if how == How::Stop {
+            self.kill.cancel();
+        }
+        self.worker.finish().await;
+        self.merges.finish().await;
+        self.server.finish().await;
+        self.core.finish().await;
+        self.store.close().await.map_err(Error::Store)?;
+        Ok(Ending { failed: self.failed.load(Ordering::Relaxed) })
+    }
+
+    /// Returns when somebody else wants it to end, or when it can't go on.
+    pub async fn ended(&self) {
+        self.wanted.cancelled().await;
+    }
+}
+
+/// The places of a project's state.
+struct Places {
+    root: PathBuf,
+}
+
+impl Places {
+    fn sub(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Makes the directory; git is told to leave it alone.
+    fn prepare(&self) -> Result<(), Error> {
+        let failed = |source| Error::Directory { path: self.root.clone(), doing: "made", source };
+        std::fs::create_dir_all(&self.root).map_err(failed)?;
+        let ignore = self.root.join(".gitignore");
+        if !ignore.exists() {
+            std::fs::write(&ignore, "*\n").map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that several parts need.
+struct Ground {
+    project: Served,
+    places: Places,
+    store: Arc<Store>,
+    clock: Clock,
+    author: Identity,
+    verifier: Verifier,
+    supervisor: Arc<Supervisor>,
+    exe: PathBuf,
+    environment: BTreeMap<OsString, OsString>,
+    marker: String,
+}
+
+/// Starts a coordinator in this process.
+///
+/// # Errors
+/// When another process has the project, or something that it needs is missing.
+pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error> {
+    let ground = prepare(project).await?;
+    let (coordinator_end, worker_end) = memory::bus();
+    let hosted = Hosted {
+        store: Arc::clone(&ground.store),
+        _bus: worker_end.clone(),
+        worker: Group::default(),
+        merges: Group::default(),
+        server: Group::default(),
+        core: Group::default(),
+        kill: CancellationToken::new(),
+        wanted: CancellationToken::new(),
+        failed: Arc::new(AtomicBool::new(false)),
+    };
+    let bell = Arc::new(Notify::new());
+    let parts = dispatch::Parts {
+        store: Arc::clone(&ground.store),
+        limits: ground.project.limits(),
+        bus: coordinator_end.clone(),
+        clock: ground.clock.clone(),
+        seed: identity::seed(),
+        merges: Arc::clone(&bell),
+    };
+    let (loop_, engine) = Dispatch::start(parts).await.map_err(Error::Dispatch)?;
+    let transcripts = Transcripts::new(ground.places.sub("logs"));
+    let service = Service::new(service::Parts {
+        project: ground.project.clone(),
+        engine: engine.clone(),
+        store: Arc::clone(&ground.store),
+        transcripts: transcripts.clone(),
+        clock: ground.clock.clone(),
+        identity: Arc::new(identity::Identity::new(ground.clock.clone())),
+        role: role(need),
+        shutdown: hosted.wanted.clone(),
+    });
+    serve(project, service, &hosted).await?;
+    let watched = hosted.watch("dispatch", loop_.run(hosted.core.end.clone()));
+    hosted.core.tasks.spawn(watched);
+    let collected = transcripts.collect(coordinator_end);
+    let until = hosted.core.end.clone();
+    hosted.core.tasks.spawn(async move { until.run_until_cancelled(collected).await });
+    hosted.core.tasks.spawn(checkpoints(Arc::clone(&ground.store), hosted.core.end.clone()));
+    if need == Need::Work {
+        let integrator = Integrator {
+            project: ground.project.clone(),
+            engine,
+            check: check_tree(&ground),
+            identity: ground.author.clone(),
+            clock: ground.clock.clone(),
+            bell,
+        };
+        hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
+        let worker = worker(ground, worker_end);
+        let watched =
+            hosted.watch("worker", worker.run(hosted.worker.end.clone(), hosted.kill.clone()));
+        hosted.worker.tasks.spawn(watched);
+    }
+    Ok(hosted)
+}
+
+impl Hosted {
+    /// A part without which nothing goes on.
+    fn watch<P, E>(&self, name: &'static str, part: P) -> impl Future<Output = ()> + use<P, E>
+    where
+        P: Future<Output = Result<(), E>>,
+        E: std::error::Error + 'static,
+    {
+        let (wanted, failed) = (self.wanted.clone(), Arc::clone(&self.failed));
+        async move {
+            if let Err(error) = part.await {
+                tracing::error!(part = name, error = %Chain(&error), "can't go on");
+                failed.store(true, Ordering::Relaxed);
+                wanted.cancel();
+            }
+        }
+    }
+}
+
+fn role(need: Need) -> &'static str {
+    match need {
+        Need::Read => "reader",
+        Need::Write => "writer",
+        Need::Work => "run",
+    }
+}
+
+async fn prepare(project: &Project) -> Result<Ground, Error> {
+    let repository = Repository::discover(project.root()).await.map_err(Error::Repository)?;
+    let places = Places { root: project.state_directory() };
+    places.prepare()?;
+    let options = OpenOptions {
+        path: places.sub("state.db"),
+        mode: Mode::Lead,
+        // SQL integers are signed.
+        new_epoch: identity::seed() >> 1,
+    };
+    let store = Store::open(options).await.map_err(Error::Store)?;
+    // From here on the project is ours alone.
+    let marker = format!("kapelle-{:x}-", store.epoch());
+    if let Err(error) = sweep_strays(&marker) {
+        tracing::warn!(error = %Chain(&error), "processes of an earlier coordinator can't be looked for");
+    }
+    clear(&places.sub("work")).await?;
+    let results = places.sub("results");
+    std::fs::create_dir_all(&results)
+        .map_err(|source| Error::Directory { path: results, doing: "made", source })?;
+    let config = Arc::new(project.config().clone());
+    let author = author(&config, &repository).await?;
+    let clock = Clock::system();
+    let exe = std::env::current_exe().map_err(Error::OwnExecutable)?;
+    let supervisor = Arc::new(Supervisor::new(&exe));
+    let environment = environment(project.environment());
+    let verifier = Verifier {
+        supervisor: Arc::clone(&supervisor),
+        settings: config.verify.clone(),
+        environment: environment.clone(),
+        clock: clock.clone(),
+    };
+    let project = Served { repository, config, state: places.root.clone() };
+    Ok(Ground {
+        project,
+        places,
+        store: Arc::new(store),
+        clock,
+        author,
+        verifier,
+        supervisor,
+        exe,
+        environment,
+        marker,
+    })
+}
+
+/// Clears what an earlier coordinator left of its attempts; all of it is dead.
+async fn clear(directory: &Path) -> Result<(), Error> {
+    let failed =
+        |doing| move |source| Error::Directory { path: directory.to_owned(), doing, source };
+    kapelle_git::remove_tree(directory)
+        .await
+        .map_err(|error| failed("cleared")(std::io::Error::other(error)))?;
+    std::fs::create_dir_all(directory).map_err(failed("made"))
+}
+
+async fn author(config: &Config, repository: &Repository) -> Result<Identity, Error> {
+    match (&config.integrate.author_name, &config.integrate.author_email) {
+        (Some(name), Some(email)) => Identity::new(name, email).map_err(Error::Author),
+        (Some(_) | None, None) | (None, Some(_)) => {
+            repository.default_identity().await.map_err(Error::Repository)
+        }
+    }
+}
+
+/// The environment of agents and checks: ours, without what is Kapelle's own.
+fn environment(ours: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+    let own = |name: &OsString| name.as_encoded_bytes().starts_with(b"KAPELLE_");
+    ours.iter()
+        .filter(|(name, _)| !own(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+async fn serve(project: &Project, service: Service, hosted: &Hosted) -> Result<(), Error> {
+    let until = hosted.server.end.clone();
+    let unix = http::bind_unix(&project.socket(), Stale::Replace).await.map_err(Error::Socket)?;
+    let router = http::router(service.clone(), Access::Socket);
+    hosted.server.tasks.spawn(unix.serve(router, until.clone()));
+    let server = &project.config().server;
+    let Some(address) = server.listen else { return Ok(()) };
+    let reach = if server.allow_remote { Reach::Anywhere } else { Reach::Loopback };
+    let tcp = http::bind_tcp(address, reach).await.map_err(Error::Socket)?;
+    let bound = match tcp.address() {
+        http::Address::Tcp(bound) => *bound,
+        http::Address::Unix(_) => address,
+    };
+    let access = Access::Token { token: token(project)?, hosts: http::hosts_of(bound) };
+    hosted.server.tasks.spawn(tcp.serve(http::router(service, access), until));
+    Ok(())
+}
+
+/// The token for clients over TCP; a new one is made when there is none.
+fn token(project: &Project) -> Result<Token, Error> {
+    let configured = project.config().server.auth_token(project.root(), project.environment());
+    if let Some(secret) = configured.map_err(Error::ConfiguredToken)? {
+        return Ok(Token::new(secret.reveal()));
+    }
+    let path = project.token_file();
+    let failed = |source| Error::Token { path: path.clone(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(Token::new(text.trim())),
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let secret: String = (0..4).map(|_| format!("{:016x}", identity::seed())).collect();
+    write_secret(&path, &secret).map_err(failed)?;
+    Ok(Token::new(&secret))
+}
+
+fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{secret}")
+}
+
+fn check_tree(ground: &Ground) -> CheckTree {
+    let (verifier, marker) = (ground.verifier.clone(), ground.marker.clone());
+    Arc::new(move |tree, name| {
+        let (verifier, marker) = (verifier.clone(), format!("{marker}{name}"));
+        Box::pin(async move { verifier.check(&tree, &marker, |_| {}).await })
+    })
+}
+
+fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWorker> {
+    let config = Arc::clone(&ground.project.config);
+    let registration = Registration {
+        worker: WorkerId("local".to_owned()),
+        embedded: true,
+        slots: config.limits.max_running.unwrap_or(SLOTS),
+        agents: config.agents.keys().map(|name| name.as_str().into()).collect(),
+        inventory: Vec::new(),
+    };
+    let workshop = Workshop {
+        repository: ground.project.repository.clone(),
+        identity: ground.author,
+        agents: config.agents.clone(),
+        verifier: ground.verifier,
+        require_clean: config.require_clean(),
+        limits: config.limits.clone(),
+        keep: config.store.keep_workspaces,
+        supervisor: ground.supervisor,
+        exe: ground.exe,
+        environment: ground.environment,
+        workspaces: ground.places.sub("work"),
+        kept: ground.places.sub("kept"),
+        results: ground.places.sub("results"),
+        roadmap: ground.project.roadmap_path().map(|path| path.display().to_string()),
+        marker: ground.marker,
+        clock: ground.clock,
+    };
+    Worker {
+        bus,
+        registration,
+        workshop: Arc::new(workshop),
+        heartbeat: config.timeouts.heartbeat.0,
+        first_request: identity::seed(),
+    }
+}
+
+/// Folds the store's log into its file from time to time, so that no commit has to.
+async fn checkpoints(store: Arc<Store>, end: CancellationToken) {
+    while end.run_until_cancelled(tokio::time::sleep(CHECKPOINT_EVERY)).await.is_some() {
+        if let Err(error) = store.checkpoint(kapelle_store::Checkpoint::Passive).await {
+            tracing::debug!(error = %Chain(&error), "the store's log could not be folded");
+        }
+    }
+}

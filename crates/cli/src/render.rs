@@ -1,0 +1,24 @@
+//! How each answer of the service looks: one file for each thing that can be looked at.
+//!
+//! Renderings are pure: a view and a [`Canvas`](crate::output::Canvas) in, text out.
+
+mod attempt;
+mod event;
+mod goal;
+mod markdown;
+mod report;
+mod run;
+mod status;
+mod stop;
+mod task;
+mod why;
+mod worker;
+
+pub use event::{clock_time, event_line, what};
+pub use markdown::markdown;
+pub use run::{counts_line, progress};
+pub use status::summary;
+pub use task::{TaskDetail, elapsed, who};
+
+#[cfg(test)]
+pub(crate) mod fixtures;

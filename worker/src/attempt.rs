@@ -1,0 +1,211 @@
+//! One attempt, from its grant to its report.
+//!
+//! ```text
+//!   private clone --> agent process --> all of it gone --> snapshot --> checks --> bundle
+//! ```
+//!
+//! The agent works in a clone of its own. What it leaves is read by us after every one of its
+//! processes has ended; its word that it is done is only the first of the checks.
+
+mod agent;
+mod result;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kapelle_bus::{WorkerEnd, WorkerRequest};
+use kapelle_domain::attempt::{Outcome, Report};
+use kapelle_domain::engine::{Answer, Directives, Grant, Holder};
+use kapelle_git::{CommitId, Identity, Repository, Workspace};
+use kapelle_runtime::clock::Clock;
+use kapelle_runtime::config;
+use kapelle_runtime::telemetry::Chain;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::process::Supervisor;
+use crate::transcript::Transcript;
+use crate::verify::Verifier;
+
+/// Everything that attempts need, the same for all of a worker.
+#[derive(Debug)]
+pub struct Workshop {
+    /// The repository that clones are made of.
+    pub repository: Repository,
+    /// Who agents' commits are by.
+    pub identity: Identity,
+    /// The agents, by name.
+    pub agents: BTreeMap<String, config::Agent>,
+    /// How results are checked.
+    pub verifier: Verifier,
+    /// Whether what an agent left uncommitted is a failed check.
+    pub require_clean: bool,
+    /// Limits on what an agent prints and leaves.
+    pub limits: config::Limits,
+    /// Which workspaces stay after the attempt.
+    pub keep: config::KeepWorkspaces,
+    /// Starts agents.
+    pub supervisor: Arc<Supervisor>,
+    /// The executable that plays scripts and other hidden roles.
+    pub exe: PathBuf,
+    /// The environment of agents, before what is theirs alone.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// Where workspaces are made; absolute.
+    pub workspaces: PathBuf,
+    /// Where workspaces that stay are moved to; absolute.
+    pub kept: PathBuf,
+    /// Where results are laid for the coordinator; absolute.
+    pub results: PathBuf,
+    /// The roadmap's path in the repository, if there is one: the integrator's to write.
+    pub roadmap: Option<String>,
+    /// Marks every process of this project's attempts.
+    pub marker: String,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// How an attempt is told what is wanted of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Orders {
+    /// Somebody wants something of it: ask what.
+    pub(crate) look: Arc<Notify>,
+    /// It is somebody else's by now.
+    pub(crate) fenced: CancellationToken,
+    /// The worker ends, and its agents with it.
+    pub(crate) stop: CancellationToken,
+}
+
+/// What the parts of an attempt share.
+pub(crate) struct Desk<'a, B> {
+    pub(crate) bus: &'a B,
+    pub(crate) holder: &'a Holder,
+    pub(crate) grant: &'a Grant,
+    pub(crate) workshop: &'a Workshop,
+    pub(crate) orders: &'a Orders,
+    pub(crate) transcript: Transcript,
+}
+
+impl<B> Desk<'_, B> {
+    /// Names the attempt on disk and in the marks of its processes.
+    pub(crate) fn slug(&self) -> String {
+        let attempt = self.grant.attempt;
+        format!("{}-t{}-{}", attempt.task.run, attempt.task.index, attempt.number)
+    }
+
+    pub(crate) fn marker(&self) -> String {
+        format!("{}{}", self.workshop.marker, self.slug())
+    }
+}
+
+/// Makes an attempt. `None` when there is nothing to report: the attempt is somebody else's, or
+/// the worker ends and says so itself.
+pub(crate) async fn run<B: WorkerEnd>(
+    bus: &B,
+    holder: &Holder,
+    grant: &Grant,
+    workshop: &Workshop,
+    orders: &Orders,
+) -> Option<Report> {
+    let (transcript, delivery) =
+        Transcript::begin(bus.clone(), holder.clone(), workshop.clock.clone());
+    let desk = Desk { bus, holder, grant, workshop, orders, transcript };
+    let report = make(&desk).await;
+    drop(desk);
+    delivery.finish().await;
+    report
+}
+
+async fn make<B: WorkerEnd>(desk: &Desk<'_, B>) -> Option<Report> {
+    let (agent, directory, workspace) = match prepare(desk).await {
+        Ok(prepared) => prepared,
+        Err(report) => {
+            desk.transcript.say(&report.summary);
+            return Some(report);
+        }
+    };
+    let work = agent::run(desk, agent, &directory, &workspace).await;
+    let report = match work {
+        agent::Work::Ended(ended) => Some(result::of(desk, &workspace, ended).await),
+        agent::Work::Impossible(report) => Some(report),
+        agent::Work::Abandoned => None,
+    };
+    clean_up(desk, directory, report.as_ref()).await;
+    report
+}
+
+/// Finds the agent and makes the clone.
+async fn prepare<'w, B>(
+    desk: &Desk<'w, B>,
+) -> Result<(&'w config::Agent, PathBuf, Workspace), Report> {
+    let name = &*desk.grant.agent;
+    let unrunnable = |summary: String| Report::stated(Outcome::Unrunnable, summary);
+    let agent = desk.workshop.agents.get(name).ok_or_else(|| {
+        unrunnable(format!("there is no agent `{name}`; add it under `agents:` in kapelle.yaml"))
+    })?;
+    let base = desk.grant.base.as_deref().unwrap_or_default();
+    let base = CommitId::new(base).map_err(|error| unrunnable(error.to_string()))?;
+    let directory = desk.workshop.workspaces.join(desk.slug());
+    // Left by an attempt of the same name that was cut off.
+    drop(kapelle_git::remove_tree(&directory).await);
+    let workspace =
+        desk.workshop.repository.private_clone(&base, &directory, &desk.workshop.identity).await;
+    let workspace = workspace.map_err(|error| {
+        let outcome = match error {
+            kapelle_git::Error::UnknownCommit { .. } => Outcome::Unrunnable,
+            _ => Outcome::Infrastructure,
+        };
+        Report::stated(outcome, format!("no workspace could be made: {}", Chain(&error)))
+    })?;
+    desk.transcript.say(&format!("works in {}, from commit {base}", workspace.tree.display()));
+    Ok((agent, directory, workspace))
+}
+
+async fn clean_up<B>(desk: &Desk<'_, B>, directory: PathBuf, report: Option<&Report>) {
+    let completed = report.is_some_and(|report| report.outcome == Outcome::Completed);
+    let keep = match desk.workshop.keep {
+        config::KeepWorkspaces::Never => false,
+        config::KeepWorkspaces::Failed => report.is_some() && !completed,
+        config::KeepWorkspaces::Always => true,
+    };
+    if keep {
+        let kept = desk.workshop.kept.join(desk.slug());
+        let moved = async {
+            kapelle_git::remove_tree(&kept).await.map_err(std::io::Error::other)?;
+            tokio::fs::create_dir_all(&desk.workshop.kept).await?;
+            tokio::fs::rename(&directory, &kept).await
+        };
+        match moved.await {
+            Ok(()) => desk.transcript.say(&format!("the workspace stays at {}", kept.display())),
+            Err(error) => tracing::warn!(%error, "a workspace could not be kept"),
+        }
+        return;
+    }
+    if let Err(error) = kapelle_git::remove_tree(&directory).await {
+        tracing::warn!(directory = %directory.display(), error = %Chain(&error), "a workspace could not be removed");
+    }
+}
+
+/// What is wanted of the attempt; nothing when the coordinator doesn't say.
+pub(crate) async fn look<B: WorkerEnd>(desk: &Desk<'_, B>) -> Directives {
+    match desk.bus.request(WorkerRequest::Look(desk.holder.clone())).await {
+        Ok(Ok(Answer::Directives(directives))) => directives,
+        Ok(Err(kapelle_bus::Refusal::Rejected(_))) => {
+            desk.orders.fenced.cancel();
+            Directives::default()
+        }
+        // The next heartbeat asks to look again.
+        Ok(Ok(_) | Err(_)) | Err(_) => Directives::default(),
+    }
+}
+
+/// A stop ladder from an agent's own settings.
+pub(crate) fn ladder(agent: &config::Agent) -> crate::process::StopLadder {
+    crate::process::StopLadder {
+        interrupt_after: Some(Duration::ZERO),
+        terminate_after: Some(agent.stop_grace.0),
+        kill_after: agent.stop_grace.0.saturating_add(agent.kill_grace.0),
+    }
+}

@@ -1,0 +1,301 @@
+//! The agent's process: what it is told, what it says, and how it ends.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kapelle_bus::{OutputLane, WorkerEnd, WorkerRequest};
+use kapelle_domain::attempt::{Outcome, Report, Usage};
+use kapelle_git::Workspace;
+use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
+use kapelle_runtime::telemetry::Chain;
+
+use super::{Desk, ladder, look};
+use crate::agent_line::{self, Activity, AgentLine, FailureKind};
+use crate::process::{self, Exit, Output, OutputStream, Process, ProcessSpec, Stdin, StopLadder};
+
+/// What became of the agent.
+pub(crate) enum Work {
+    /// It ran and ended.
+    Ended(AgentEnd),
+    /// It could not be started.
+    Impossible(Report),
+    /// It was ended without anybody to report to.
+    Abandoned,
+}
+
+/// How the agent ended.
+pub(crate) struct AgentEnd {
+    pub(crate) exit: Exit,
+    pub(crate) stopped: Option<Stopped>,
+    pub(crate) usage: Usage,
+    /// The last thing that it said.
+    pub(crate) last_words: String,
+    /// Whose fault its failure is, where it says so itself.
+    pub(crate) blames: Option<FailureKind>,
+}
+
+/// Why we ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    TimedOut,
+    Cancelled,
+    Abandoned,
+}
+
+pub(crate) async fn run<B: WorkerEnd>(
+    desk: &Desk<'_, B>,
+    agent: &config::Agent,
+    directory: &Path,
+    workspace: &Workspace,
+) -> Work {
+    let spec = match spec(desk, agent, directory, workspace) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let summary = format!("the prompt could not be written: {error}");
+            return Work::Impossible(Report::stated(Outcome::Infrastructure, summary));
+        }
+    };
+    let process = match desk.workshop.supervisor.spawn(spec).await {
+        Ok(process) => process,
+        Err(error) => return Work::Impossible(not_started(&error)),
+    };
+    desk.transcript.say(&format!("the agent `{}` runs ({})", desk.grant.agent, process.containment()));
+    match crate::daemon::ask(desk.bus, WorkerRequest::Started(desk.holder.clone())).await {
+        Ok(Ok(_)) => {}
+        // The grant is of the past; dropping the process ends it.
+        Ok(Err(_)) | Err(_) => return Work::Abandoned,
+    }
+    let ended = Conversation::new(desk, agent, process).hold().await;
+    match ended.stopped {
+        Some(Stopped::Abandoned) => Work::Abandoned,
+        Some(Stopped::TimedOut | Stopped::Cancelled) | None => Work::Ended(ended),
+    }
+}
+
+fn not_started(error: &process::Error) -> Report {
+    let outcome = match error {
+        process::Error::SpawnFailed { .. } => Outcome::Unrunnable,
+        _ => Outcome::Infrastructure,
+    };
+    let hint = match outcome {
+        Outcome::Unrunnable => "; install it, or mend `command` of the agent in kapelle.yaml",
+        _ => "",
+    };
+    Report::stated(outcome, format!("{}{hint}", Chain(error)))
+}
+
+fn spec<B>(
+    desk: &Desk<'_, B>,
+    agent: &config::Agent,
+    directory: &Path,
+    workspace: &Workspace,
+) -> std::io::Result<ProcessSpec> {
+    let prompt_file = directory.join("prompt.md");
+    std::fs::write(&prompt_file, &desk.grant.prompt)?;
+    let mut argv: Vec<OsString> = match agent.driver {
+        Driver::Command => agent.command.iter().map(OsString::from).collect(),
+        Driver::Scripted => {
+            let script = agent.script.clone().unwrap_or_default();
+            let script = desk.workshop.repository.root().join(script);
+            vec![desk.workshop.exe.clone().into(), "__scripted".into(), script.into()]
+        }
+    };
+    let talks = speaks_lines(agent);
+    let stdin = match (agent.prompt, talks) {
+        (_, true) => Stdin::Piped,
+        (PromptDelivery::Stdin, false) => Stdin::Bytes(desk.grant.prompt.clone().into_bytes()),
+        (PromptDelivery::Argument | PromptDelivery::File, false) => Stdin::Closed,
+    };
+    match agent.prompt {
+        PromptDelivery::Argument => argv.push(desk.grant.prompt.clone().into()),
+        PromptDelivery::File if agent.driver == Driver::Command => {
+            argv.push(prompt_file.clone().into());
+        }
+        PromptDelivery::File | PromptDelivery::Stdin => {}
+    }
+    let mut words = argv.into_iter();
+    let mut spec = ProcessSpec::new(words.next().unwrap_or_default(), &workspace.tree, desk.marker());
+    spec.args = words.collect();
+    spec.stdin = stdin;
+    spec.output_limit = usize::try_from(desk.workshop.limits.output_bytes.0).unwrap_or(usize::MAX);
+    spec.env = environment(desk, agent, prompt_file);
+    Ok(spec)
+}
+
+fn environment<B>(
+    desk: &Desk<'_, B>,
+    agent: &config::Agent,
+    prompt_file: PathBuf,
+) -> std::collections::BTreeMap<OsString, OsString> {
+    let grant = desk.grant;
+    let mut environment = desk.workshop.environment.clone();
+    for (name, value) in &agent.env {
+        environment.insert(name.into(), value.into());
+    }
+    let own: [(&str, OsString); 6] = [
+        ("KAPELLE_RUN", grant.attempt.task.run.to_string().into()),
+        ("KAPELLE_TASK", format!("{}/{}", grant.attempt.task.run, grant.key).into()),
+        ("KAPELLE_STREAM", grant.key.clone().into()),
+        ("KAPELLE_STREAM_NAME", grant.title.clone().into()),
+        ("KAPELLE_ATTEMPT", grant.attempt.number.to_string().into()),
+        ("KAPELLE_PROMPT_FILE", prompt_file.into()),
+    ];
+    environment.extend(own.map(|(name, value)| (name.into(), value)));
+    environment
+}
+
+/// Whether the agent declares that it understands lines on its standard input.
+fn speaks_lines(agent: &config::Agent) -> bool {
+    match (agent.driver, agent.protocol) {
+        (Driver::Scripted, _) | (Driver::Command, Protocol::Lines) => true,
+        (Driver::Command, Protocol::None) => false,
+    }
+}
+
+/// The time from the agent's start to its end.
+struct Conversation<'d, 'a, B> {
+    desk: &'d Desk<'a, B>,
+    agent: &'d config::Agent,
+    process: Process,
+    usage: Usage,
+    last_words: String,
+    blames: Option<FailureKind>,
+    stopped: Option<Stopped>,
+    /// Commands that were written and not yet acknowledged.
+    told: Vec<kapelle_domain::ids::CommandSeq>,
+}
+
+impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
+    fn new(desk: &'d Desk<'a, B>, agent: &'d config::Agent, process: Process) -> Self {
+        Self {
+            desk,
+            agent,
+            process,
+            usage: Usage::default(),
+            last_words: String::new(),
+            blames: None,
+            stopped: None,
+            told: Vec::new(),
+        }
+    }
+
+    async fn hold(mut self) -> AgentEnd {
+        let limit = self.agent.timeout.0.min(self.desk.grant.timeout);
+        let deadline = tokio::time::sleep(limit);
+        tokio::pin!(deadline);
+        let orders = self.desk.orders;
+        loop {
+            tokio::select! {
+                output = self.process.output.recv() => match output {
+                    Some(output) => self.hear(output).await,
+                    None => break,
+                },
+                () = &mut deadline, if self.stopped.is_none() => {
+                    self.desk.transcript.say(&format!("out of time after {} s", limit.as_secs()));
+                    self.end(Stopped::TimedOut, ladder(self.agent));
+                }
+                () = orders.look.notified() => self.look().await,
+                () = orders.fenced.cancelled(), if self.stopped != Some(Stopped::Abandoned) => {
+                    self.end(Stopped::Abandoned, StopLadder::KILL);
+                }
+                () = orders.stop.cancelled(), if self.stopped != Some(Stopped::Abandoned) => {
+                    let mut quick = ladder(self.agent);
+                    quick.kill_after = quick.kill_after.min(Duration::from_secs(5));
+                    quick.terminate_after = Some(Duration::ZERO);
+                    self.end(Stopped::Abandoned, quick);
+                }
+            }
+        }
+        let exit = self.process.wait().await;
+        let Self { stopped, usage, last_words, blames, .. } = self;
+        AgentEnd { exit, stopped, usage, last_words, blames }
+    }
+
+    fn end(&mut self, why: Stopped, ladder: StopLadder) {
+        self.stopped = Some(why);
+        self.process.stop(ladder);
+    }
+
+    async fn look(&mut self) {
+        let wanted = look(self.desk).await;
+        if let Some(reason) = wanted.cancel
+            && self.stopped.is_none()
+        {
+            self.desk.transcript.say(&format!("stopped: {reason}"));
+            self.end(Stopped::Cancelled, ladder(self.agent));
+            return;
+        }
+        for command in wanted.commands {
+            if self.told.contains(&command.seq) {
+                continue;
+            }
+            // An agent without lines on its input is told in its next attempt: the command stays
+            // pending, and the prompt of that attempt carries it.
+            let Some(stdin) = &self.process.stdin else { return };
+            let line = agent_line::feedback(command.seq.0, &command.text);
+            if stdin.line(&line).await.is_ok() {
+                self.desk.transcript.say(&format!("told the agent: {}", command.text));
+                self.told.push(command.seq);
+            }
+        }
+    }
+
+    async fn hear(&mut self, output: Output) {
+        let (stream, text) = match output {
+            Output::Line { stream, text, .. } => (stream, text),
+            Output::Gap { bytes, lines, .. } => {
+                let gap = format!("[{bytes} bytes of output, {lines} lines, were not kept]");
+                self.desk.transcript.say(&gap);
+                return;
+            }
+        };
+        let lane = match stream {
+            OutputStream::Stdout => OutputLane::Stdout,
+            OutputStream::Stderr => OutputLane::Stderr,
+        };
+        let structured = (stream == OutputStream::Stdout && speaks_lines(self.agent))
+            .then(|| AgentLine::parse(&text).ok().flatten())
+            .flatten();
+        match structured {
+            Some(line) => self.understand(line).await,
+            None => {
+                if !text.trim().is_empty() {
+                    kapelle_domain::prompt::head(&text, 500).clone_into(&mut self.last_words);
+                }
+                self.desk.transcript.line(lane, &text);
+            }
+        }
+    }
+
+    async fn understand(&mut self, line: AgentLine) {
+        match &line {
+            AgentLine::Usage(usage) => self.usage = self.usage.plus(*usage),
+            AgentLine::Ack { id } => {
+                let seq = kapelle_domain::ids::CommandSeq(*id);
+                if self.told.contains(&seq) {
+                    let holder = self.desk.holder.clone();
+                    let applied = WorkerRequest::CommandApplied { holder, seq };
+                    // Unanswered, the command is told again in the next attempt: twice rather
+                    // than never.
+                    drop(self.desk.bus.request(applied).await);
+                }
+            }
+            AgentLine::Message { text } => text.clone_into(&mut self.last_words),
+            AgentLine::Other(Activity::End { kind, text, .. }) => {
+                self.blames = *kind;
+                if let Some(text) = text {
+                    text.clone_into(&mut self.last_words);
+                }
+            }
+            AgentLine::Other(
+                Activity::Thought { .. }
+                | Activity::ToolCall { .. }
+                | Activity::FileChange { .. }
+                | Activity::Plan { .. }
+                | Activity::Question { .. },
+            ) => {}
+        }
+        self.desk.transcript.line(OutputLane::Agent, &line.shown());
+    }
+}

@@ -1,0 +1,216 @@
+//! What an agent left, and what our checks say of it.
+
+use std::time::Duration;
+
+use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
+use kapelle_git::{AgentCommit, Limits, NewCommit, Snapshot, Workspace};
+use kapelle_runtime::telemetry::Chain;
+
+use super::Desk;
+use super::agent::{AgentEnd, Stopped};
+use crate::agent_line::FailureKind;
+use crate::process::Ended;
+use crate::verify::verdict_of;
+
+/// The longest message of a result's commit that is taken from the task's title.
+const SUBJECT_BYTES_MAX: usize = 100;
+
+/// How long a provider's pause is taken to be when nobody says.
+const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
+
+/// Reads and checks what is left in the workspace. Every process of the agent has ended.
+pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: AgentEnd) -> Report {
+    let mut checks = Vec::new();
+    if desk.grant.verify {
+        checks.push(exit_check(&ended));
+    }
+    let snapshot = match snapshot(desk, workspace).await {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            let summary = format!("what the agent left could not be read: {}", Chain(&error));
+            return report(desk, ended, Some((failure_of(&error), summary)), checks, None);
+        }
+    };
+    let result = keep(desk, &snapshot).await;
+    if desk.grant.verify && ended.stopped.is_none() {
+        checks.extend(static_checks(desk, &snapshot));
+        let worth_running = verdict_of(&checks) == Verdict::Pass;
+        if worth_running {
+            checks.extend(run_checks(desk, workspace).await);
+        }
+    }
+    match result {
+        Ok(result) => report(desk, ended, None, checks, result),
+        Err(error) => {
+            let summary = format!("the result could not be kept: {}", Chain(&error));
+            report(desk, ended, Some((Outcome::Infrastructure, summary)), checks, None)
+        }
+    }
+}
+
+/// An agent can leave what can't be kept; that is its failure, not the machinery's.
+fn failure_of(error: &kapelle_git::Error) -> Outcome {
+    match error {
+        kapelle_git::Error::TooLarge { .. } => Outcome::AgentFailed,
+        _ => Outcome::Infrastructure,
+    }
+}
+
+async fn snapshot<B>(
+    desk: &Desk<'_, B>,
+    workspace: &Workspace,
+) -> Result<Snapshot, kapelle_git::Error> {
+    let workshop = desk.workshop;
+    let limits = Limits {
+        files: workshop.limits.workspace_files,
+        file_bytes: workshop.limits.workspace_bytes.0,
+        total_bytes: workshop.limits.workspace_bytes.0,
+    };
+    let title = kapelle_domain::prompt::head(&desk.grant.title, SUBJECT_BYTES_MAX);
+    let commit = NewCommit {
+        message: format!("{}: {title}\n\nWork of {}.\n", desk.grant.key, desk.grant.attempt),
+        identity: workshop.identity.clone(),
+        seconds: workshop.clock.now() / 1000,
+    };
+    workshop.repository.snapshot(workspace, &limits, &commit).await
+}
+
+/// Lays the result where the coordinator finds it. `None` when nothing changed.
+async fn keep<B>(
+    desk: &Desk<'_, B>,
+    snapshot: &Snapshot,
+) -> Result<Option<WorkResult>, kapelle_git::Error> {
+    if snapshot.changed.is_empty() {
+        return Ok(None);
+    }
+    let path = desk.workshop.results.join(format!("{}.bundle", desk.slug()));
+    snapshot.bundle(&path).await?;
+    let bundle_bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+    let sum = |count: fn(&kapelle_git::ChangedPath) -> Option<u64>| {
+        snapshot.changed.iter().filter_map(count).fold(0, u64::saturating_add)
+    };
+    Ok(Some(WorkResult {
+        commit: snapshot.commit.to_string(),
+        base: snapshot.base.to_string(),
+        bundle: path.to_string_lossy().into_owned(),
+        bundle_bytes,
+        files_changed: u32::try_from(snapshot.changed.len()).unwrap_or(u32::MAX),
+        lines_added: sum(|path| path.added),
+        lines_deleted: sum(|path| path.deleted),
+    }))
+}
+
+fn check(name: &str, verdict: Verdict, detail: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), verdict, detail: detail.into(), took: Duration::ZERO }
+}
+
+fn exit_check(ended: &AgentEnd) -> Check {
+    let (verdict, detail) = match ended.exit.ended {
+        _ if ended.stopped.is_some() => (Verdict::Fail, "it was stopped".to_owned()),
+        Ended::Code(0) => (Verdict::Pass, "exit code 0".to_owned()),
+        Ended::Code(code) => (Verdict::Fail, format!("exit code {code}")),
+        Ended::Signal(signal) => (Verdict::Fail, format!("ended by signal {signal}")),
+        Ended::Lost => (Verdict::Unknown, "how it ended is not known".to_owned()),
+    };
+    check("exit code", verdict, detail)
+}
+
+/// What can be said of the result without running anything.
+fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
+    let settings = &desk.workshop.verifier.settings;
+    let mut checks = Vec::new();
+    if settings.require_changes {
+        checks.push(if snapshot.changed.is_empty() {
+            let detail = "the agent says that it is done, and changed nothing; where that can be \
+                          right, set `require_changes: false` under `verify:`";
+            check("changes", Verdict::Fail, detail)
+        } else {
+            check("changes", Verdict::Pass, format!("{} files", snapshot.changed.len()))
+        });
+    }
+    if desk.workshop.require_clean {
+        checks.push(match &snapshot.agent_committed {
+            AgentCommit::Clean => check("git clean", Verdict::Pass, "everything is committed"),
+            AgentCommit::Uncommitted { paths } => {
+                let named: Vec<String> =
+                    paths.iter().take(10).map(|path| path.display().to_string()).collect();
+                check("git clean", Verdict::Fail, format!("uncommitted: {}", named.join(", ")))
+            }
+            AgentCommit::Missing => {
+                check("git clean", Verdict::Fail, "the repository in the workspace is gone")
+            }
+        });
+    }
+    checks
+}
+
+/// Runs the check commands where the agent worked: what it built is there, and the snapshot is
+/// taken already. The merged tree is checked again in a clone that no agent has seen.
+async fn run_checks<B>(desk: &Desk<'_, B>, workspace: &Workspace) -> Vec<Check> {
+    let transcript = desk.transcript.clone();
+    let say = move |line: String| transcript.say(&line);
+    desk.workshop.verifier.check(&workspace.tree, &desk.marker(), say).await
+}
+
+fn report<B>(
+    desk: &Desk<'_, B>,
+    ended: AgentEnd,
+    trouble: Option<(Outcome, String)>,
+    checks: Vec<Check>,
+    result: Option<WorkResult>,
+) -> Report {
+    let verdict = verdict_of(&checks);
+    let (outcome, summary) = trouble.unwrap_or_else(|| outcome_of(&ended, verdict, &checks));
+    desk.transcript.say(&summary);
+    let exit = match ended.exit.ended {
+        Ended::Code(code) => Some(ProcessExit { code: Some(code), signal: None }),
+        Ended::Signal(signal) => Some(ProcessExit { code: None, signal: Some(signal) }),
+        Ended::Lost => None,
+    };
+    Report { outcome, summary, exit, verdict, checks, result, usage: ended.usage }
+}
+
+fn outcome_of(ended: &AgentEnd, verdict: Verdict, checks: &[Check]) -> (Outcome, String) {
+    match ended.stopped {
+        Some(Stopped::TimedOut) => {
+            return (Outcome::TimedOut, "the agent took longer than it may".to_owned());
+        }
+        Some(Stopped::Cancelled | Stopped::Abandoned) => {
+            return (Outcome::Cancelled, "stopped by order".to_owned());
+        }
+        None => {}
+    }
+    let words = if ended.last_words.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", ended.last_words)
+    };
+    match ended.exit.ended {
+        Ended::Code(0) if verdict == Verdict::Pass => {
+            (Outcome::Completed, format!("done{words}"))
+        }
+        Ended::Code(0) => {
+            let failed: Vec<&str> = checks
+                .iter()
+                .filter(|check| check.verdict != Verdict::Pass)
+                .map(|check| check.name.as_str())
+                .collect();
+            (Outcome::ChecksFailed, format!("not verified: {}", failed.join(", ")))
+        }
+        Ended::Code(code) => {
+            let outcome = match ended.blames {
+                Some(FailureKind::Infrastructure) => Outcome::Infrastructure,
+                Some(FailureKind::RateLimited) => Outcome::RateLimited { retry_after: RATE_LIMIT_WAIT },
+                Some(FailureKind::Application) | None => Outcome::AgentFailed,
+            };
+            (outcome, format!("the agent failed with exit code {code}{words}"))
+        }
+        Ended::Signal(_) if ended.exit.probably_out_of_memory() => {
+            (Outcome::Infrastructure, "the agent was killed, probably for want of memory".to_owned())
+        }
+        Ended::Signal(signal) => {
+            (Outcome::AgentFailed, format!("the agent was ended by signal {signal}{words}"))
+        }
+        Ended::Lost => (Outcome::Infrastructure, "the agent's supervisor was killed".to_owned()),
+    }
+}

@@ -1,0 +1,285 @@
+//! The worker: takes offers while it has free slots, and makes one attempt for each grant.
+//!
+//! ```text
+//!   offers --> claim --granted--> attempt (one for each slot) --> report
+//!   pokes, heartbeat verdicts ------^ look, stop
+//! ```
+//!
+//! It never decides what runs, and nothing starts before the coordinator has granted it. A
+//! request without an answer is repeated; a report until it is recorded or refused.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kapelle_bus::{Offer, Poke, Pokes as _, Refusal, WorkerEnd, WorkerRequest};
+use kapelle_domain::engine::{Answer, Claim, Grant, Holder, Rejection, Verdict};
+use kapelle_domain::ids::{AttemptId, RequestId, SessionEpoch, WorkerId};
+use kapelle_domain::worker::{Held, Registration};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{self, Orders, Workshop};
+
+/// The wait before a request that was not recorded is repeated, doubled up to the second.
+const REPEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Worker<B> {
+    /// Its end of the bus.
+    pub bus: B,
+    /// What it says of itself when it registers.
+    pub registration: Registration,
+    /// Everything that attempts need.
+    pub workshop: Arc<Workshop>,
+    /// How often it proves its life.
+    pub heartbeat: Duration,
+    /// Where the numbers of its requests start: random, so that no restart repeats one.
+    pub first_request: u64,
+}
+
+/// Why a worker ended other than by order.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bus is closed for good.
+    #[error("the bus is closed")]
+    Bus(#[source] kapelle_bus::Error),
+    /// Another process has taken over the worker's name.
+    #[error("another worker registered as {0}")]
+    Superseded(WorkerId),
+    /// The coordinator refuses the worker.
+    #[error("the coordinator refuses the worker")]
+    Refused(#[source] Rejection),
+}
+
+/// What the parts of a running worker share.
+struct Session<B> {
+    bus: B,
+    worker: WorkerId,
+    epoch: SessionEpoch,
+    held: Mutex<BTreeMap<AttemptId, Arc<Live>>>,
+}
+
+/// An attempt that is being made.
+struct Live {
+    holder: Holder,
+    orders: Orders,
+}
+
+impl<B: WorkerEnd> Worker<B> {
+    /// Works until `drain` (takes nothing new, finishes what it has) or `stop` (ends what it has).
+    ///
+    /// # Errors
+    /// When it can't go on.
+    pub async fn run(self, drain: CancellationToken, stop: CancellationToken) -> Result<(), Error> {
+        let session = Arc::new(self.register().await?);
+        let slots = usize::try_from(self.registration.slots).unwrap_or(usize::MAX);
+        let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
+        let mut services = JoinSet::new();
+        services.spawn(listen(Arc::clone(&session)));
+        services.spawn(beat(Arc::clone(&session), self.heartbeat));
+        let mut attempts: JoinSet<()> = JoinSet::new();
+        let mut request = self.first_request;
+        let ended = loop {
+            tokio::select! {
+                () = drain.cancelled() => break Ok(()),
+                () = stop.cancelled() => break Ok(()),
+                taken = next_offer(&session.bus, &self.registration, &slots) => {
+                    let (offer, slot) = match taken {
+                        Ok(taken) => taken,
+                        Err(error) => break Err(Error::Bus(error)),
+                    };
+                    request = request.wrapping_add(1);
+                    let work = take(Arc::clone(&session), offer, RequestId(request), Arc::clone(&self.workshop), stop.clone(), slot);
+                    attempts.spawn(work);
+                }
+                Some(over) = services.join_next() => match over {
+                    Ok(Err(error)) => break Err(error),
+                    Ok(Ok(())) | Err(_) => {}
+                },
+                // Reaped as they end, so that a long life doesn't collect them.
+                Some(_) = attempts.join_next() => {}
+            }
+        };
+        if ended.is_ok() {
+            self.finish(&session, &mut attempts, &stop).await?;
+        }
+        ended
+    }
+
+    async fn register(&self) -> Result<Session<B>, Error> {
+        let request = WorkerRequest::Register(self.registration.clone());
+        match ask(&self.bus, request).await? {
+            Ok(Answer::Registered { session, .. }) => Ok(Session {
+                bus: self.bus.clone(),
+                worker: self.registration.worker.clone(),
+                epoch: session,
+                held: Mutex::default(),
+            }),
+            Ok(_) => Err(Error::Bus(kapelle_bus::Error::NoAnswer)),
+            Err(rejection) => Err(Error::Refused(rejection)),
+        }
+    }
+
+    /// Lets attempts end by themselves, or ends them, and says good-bye.
+    async fn finish(
+        &self,
+        session: &Session<B>,
+        attempts: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let (worker, epoch) = (session.worker.clone(), session.epoch);
+        if !stop.is_cancelled() {
+            let drain = WorkerRequest::Drain { worker: worker.clone(), session: epoch };
+            drop(ask(&session.bus, drain).await?);
+        }
+        while attempts.join_next().await.is_some() {}
+        drop(ask(&session.bus, WorkerRequest::Leave { worker, session: epoch }).await?);
+        Ok(())
+    }
+}
+
+/// Waits for a free slot first: an offer that is taken without one would wait in vain.
+async fn next_offer<B: WorkerEnd>(
+    bus: &B,
+    registration: &Registration,
+    slots: &Arc<Semaphore>,
+) -> Result<(Offer, OwnedSemaphorePermit), kapelle_bus::Error> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| kapelle_bus::Error::Closed)?;
+    let offer = bus.next_offer(&registration.agents).await?;
+    Ok((offer, slot))
+}
+
+/// Claims an offer and, when it is granted, makes the attempt.
+async fn take<B: WorkerEnd>(
+    session: Arc<Session<B>>,
+    offer: Offer,
+    request: RequestId,
+    workshop: Arc<Workshop>,
+    stop: CancellationToken,
+    slot: OwnedSemaphorePermit,
+) {
+    let claim = Claim {
+        request,
+        attempt: offer.attempt,
+        offer: offer.offer,
+        worker: session.worker.clone(),
+        session: session.epoch,
+    };
+    let grant = match ask(&session.bus, WorkerRequest::Claim(claim)).await {
+        Ok(Ok(Answer::Granted(grant))) => *grant,
+        // Somebody else was faster, or the offer is of the past: both are normal.
+        Ok(Ok(_) | Err(_)) | Err(_) => return,
+    };
+    make(&session, grant, &workshop, stop).await;
+    drop(slot);
+}
+
+async fn make<B: WorkerEnd>(
+    session: &Session<B>,
+    grant: Grant,
+    workshop: &Workshop,
+    stop: CancellationToken,
+) {
+    let holder = Holder {
+        attempt: grant.attempt,
+        fence: grant.fence,
+        worker: session.worker.clone(),
+        session: session.epoch,
+    };
+    let orders = Orders { look: Arc::new(Notify::new()), fenced: CancellationToken::new(), stop };
+    let live = Arc::new(Live { holder: holder.clone(), orders: orders.clone() });
+    session.held().insert(grant.attempt, live);
+    let finished = attempt::run(&session.bus, &holder, &grant, workshop, &orders).await;
+    if let Some(report) = finished {
+        let request = WorkerRequest::Finished { holder, report: Arc::new(report) };
+        if let Ok(Err(rejection)) = ask(&session.bus, request).await {
+            tracing::warn!(attempt = %grant.attempt, %rejection, "the result came too late");
+        }
+    }
+    session.held().remove(&grant.attempt);
+}
+
+impl<B> Session<B> {
+    fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, Arc<Live>>> {
+        // Insertions and removals can't leave the map half changed.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self, attempt: AttemptId) -> Option<Arc<Live>> {
+        self.held().get(&attempt).cloned()
+    }
+}
+
+/// Passes pokes on to the attempts that they are for.
+async fn listen<B: WorkerEnd>(session: Arc<Session<B>>) -> Result<(), Error> {
+    let mut pokes = session.bus.pokes(&session.worker);
+    while let Some(poke) = pokes.next().await {
+        let lives: Vec<Arc<Live>> = match poke {
+            Poke::Attempt(attempt) => session.live(attempt).into_iter().collect(),
+            Poke::All => session.held().values().cloned().collect(),
+        };
+        for live in lives {
+            live.orders.look.notify_one();
+        }
+    }
+    Ok(())
+}
+
+/// Proves life, and follows the verdicts that come back.
+async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result<(), Error> {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let held: Vec<Held> = session
+            .held()
+            .values()
+            .map(|live| Held { attempt: live.holder.attempt, fence: live.holder.fence })
+            .collect();
+        let (worker, epoch) = (session.worker.clone(), session.epoch);
+        let request = WorkerRequest::Heartbeat { worker, session: epoch, held };
+        match session.bus.request(request).await {
+            Ok(Ok(Answer::Heard(verdicts))) => {
+                for verdict in verdicts {
+                    obey(&session, verdict.attempt, verdict.verdict);
+                }
+            }
+            Ok(Err(Refusal::Rejected(Rejection::SupersededSession { worker }))) => {
+                return Err(Error::Superseded(worker));
+            }
+            Ok(Ok(_) | Err(_)) => {}
+            Err(kapelle_bus::Error::Closed) => return Err(Error::Bus(kapelle_bus::Error::Closed)),
+            Err(kapelle_bus::Error::NoAnswer) => {}
+        }
+    }
+}
+
+fn obey<B>(session: &Session<B>, attempt: AttemptId, verdict: Verdict) {
+    let Some(live) = session.live(attempt) else { return };
+    match verdict {
+        Verdict::Keep => {}
+        Verdict::Look => live.orders.look.notify_one(),
+        Verdict::Fenced => live.orders.fenced.cancel(),
+    }
+}
+
+/// Asks until there is a definite answer.
+pub(crate) async fn ask<B: WorkerEnd>(
+    bus: &B,
+    request: WorkerRequest,
+) -> Result<Result<Answer, Rejection>, Error> {
+    let mut wait = REPEAT.0;
+    loop {
+        match bus.request(request.clone()).await {
+            Ok(Ok(answer)) => return Ok(Ok(answer)),
+            Ok(Err(Refusal::Rejected(rejection))) => return Ok(Err(rejection)),
+            Err(kapelle_bus::Error::Closed) => return Err(Error::Bus(kapelle_bus::Error::Closed)),
+            Ok(Err(Refusal::Unavailable { .. })) | Err(kapelle_bus::Error::NoAnswer) => {}
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(REPEAT.1);
+    }
+}

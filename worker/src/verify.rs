@@ -1,0 +1,211 @@
+//! Verification: what our own processes find out about a result, whatever its agent says.
+//!
+//! Check commands run after every process of the agent has ended, and nothing of ours runs git in
+//! their directory afterwards. A check that can't be run to its end is unknown, and unknown blocks
+//! as a failure does.
+
+mod detect;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kapelle_domain::attempt::{Check, Verdict};
+use kapelle_runtime::clock::Clock;
+use kapelle_runtime::config::{self, CommandLine, Severity};
+
+use crate::process::{Ended, Exit, Output, ProcessSpec, StopLadder, Supervisor};
+
+pub use detect::detect;
+
+/// The end of a check's output that is kept: enough to see why it failed.
+const DETAIL_BYTES_MAX: usize = 8 * 1024;
+
+/// Lines of output that are kept in memory while a check runs.
+const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a check that is out of time gets to end by itself.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs check commands.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    /// Starts the commands and ends them with everything they started.
+    pub supervisor: Arc<Supervisor>,
+    /// What is configured.
+    pub settings: config::Verify,
+    /// The environment of the commands.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// For the time that they take.
+    pub clock: Clock,
+}
+
+impl Verifier {
+    /// Runs the configured checks, or those that the tree itself suggests, one after the other.
+    /// `say` gets a line for each as it begins and ends. Warnings that fail are passed checks
+    /// with their reason in the detail.
+    pub async fn check(&self, tree: &Path, marker: &str, mut say: impl FnMut(String) + Send) -> Vec<Check> {
+        let commands = self.settings.checks.clone().unwrap_or_else(|| detect(tree));
+        let began = self.clock.now();
+        let mut checks = Vec::with_capacity(commands.len());
+        for command in commands {
+            let used = elapsed(began, self.clock.now());
+            let left = self.settings.timeout.0.saturating_sub(used);
+            let limit = command.timeout.map_or(left, |own| own.0.min(left));
+            say(format!("check `{}`: {}", command.name, shown(&command.command)));
+            let check = self.run(&command, tree, marker, limit).await;
+            say(format!("check `{}`: {}", check.name, verdict_word(check.verdict)));
+            checks.push(check);
+        }
+        checks
+    }
+
+    async fn run(&self, command: &config::Check, tree: &Path, marker: &str, limit: Duration) -> Check {
+        let began = self.clock.now();
+        let (verdict, detail) = if limit.is_zero() {
+            (Verdict::Unknown, "no time was left for it".to_owned())
+        } else {
+            self.outcome(command, tree, marker, limit).await
+        };
+        let took = elapsed(began, self.clock.now());
+        let (verdict, detail) = match (command.severity, verdict) {
+            (Severity::Warning, Verdict::Fail | Verdict::Unknown) => {
+                (Verdict::Pass, format!("only a warning, so it doesn't count: {detail}"))
+            }
+            (Severity::Warning, Verdict::Pass) | (Severity::Error, _) => (verdict, detail),
+        };
+        Check { name: command.name.clone(), verdict, detail, took }
+    }
+
+    async fn outcome(
+        &self,
+        command: &config::Check,
+        tree: &Path,
+        marker: &str,
+        limit: Duration,
+    ) -> (Verdict, String) {
+        let mut spec = match &command.command {
+            CommandLine::Shell(line) => {
+                let mut spec = ProcessSpec::new("sh", tree, marker);
+                spec.args = vec!["-c".into(), line.into()];
+                spec
+            }
+            CommandLine::Argv(argv) => {
+                let mut words = argv.iter().map(OsString::from);
+                let mut spec = ProcessSpec::new(words.next().unwrap_or_default(), tree, marker);
+                spec.args = words.collect();
+                spec
+            }
+        };
+        spec.env = self.environment.clone();
+        spec.output_limit = OUTPUT_BYTES_MAX;
+        let mut process = match self.supervisor.spawn(spec).await {
+            Ok(process) => process,
+            Err(error) => {
+                let reason = kapelle_runtime::telemetry::Chain(&error).to_string();
+                return (Verdict::Unknown, reason);
+            }
+        };
+        let mut tail = Tail::default();
+        let deadline = tokio::time::sleep(limit);
+        tokio::pin!(deadline);
+        let mut late = false;
+        loop {
+            tokio::select! {
+                output = process.output.recv() => match output {
+                    Some(output) => tail.push(&output),
+                    None => break,
+                },
+                () = &mut deadline, if !late => {
+                    late = true;
+                    process.stop(StopLadder {
+                        interrupt_after: None,
+                        terminate_after: Some(Duration::ZERO),
+                        kill_after: STOP_GRACE,
+                    });
+                }
+            }
+        }
+        judge(process.wait().await, late.then_some(limit), tail.text)
+    }
+}
+
+fn judge(exit: Exit, late: Option<Duration>, output: String) -> (Verdict, String) {
+    let with = |reason: String| {
+        if output.is_empty() { reason } else { format!("{reason}\n{output}") }
+    };
+    if let Some(limit) = late {
+        return (Verdict::Unknown, with(format!("it took longer than {} s", limit.as_secs())));
+    }
+    match exit.ended {
+        Ended::Code(0) => (Verdict::Pass, output),
+        Ended::Code(code) => (Verdict::Fail, with(format!("exit code {code}"))),
+        Ended::Signal(_) if exit.probably_out_of_memory() => {
+            (Verdict::Unknown, with("it was killed, probably for want of memory".to_owned()))
+        }
+        Ended::Signal(signal) => (Verdict::Fail, with(format!("ended by signal {signal}"))),
+        Ended::Lost => (Verdict::Unknown, with("how it ended is not known".to_owned())),
+    }
+}
+
+/// The end of what a check printed.
+#[derive(Debug, Default)]
+struct Tail {
+    text: String,
+}
+
+impl Tail {
+    fn push(&mut self, output: &Output) {
+        match output {
+            Output::Line { text, .. } => {
+                self.text.push_str(text);
+                self.text.push('\n');
+            }
+            Output::Gap { bytes, .. } => {
+                self.text.push_str("[… ");
+                self.text.push_str(&bytes.to_string());
+                self.text.push_str(" bytes are missing here]\n");
+            }
+        }
+        // Cutting seldom keeps the cost of a flood of lines proportional to it.
+        if self.text.len() > 4 * DETAIL_BYTES_MAX {
+            self.text = kapelle_domain::prompt::tail(&self.text, DETAIL_BYTES_MAX).to_owned();
+        }
+    }
+}
+
+/// All checks taken together.
+#[must_use]
+pub fn verdict_of(checks: &[Check]) -> Verdict {
+    let has = |verdict| checks.iter().any(|check| check.verdict == verdict);
+    if has(Verdict::Fail) {
+        Verdict::Fail
+    } else if has(Verdict::Unknown) {
+        Verdict::Unknown
+    } else {
+        Verdict::Pass
+    }
+}
+
+/// A verdict in a word.
+#[must_use]
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "passed",
+        Verdict::Fail => "failed",
+        Verdict::Unknown => "could not be run",
+    }
+}
+
+fn shown(command: &CommandLine) -> String {
+    match command {
+        CommandLine::Shell(line) => line.clone(),
+        CommandLine::Argv(argv) => argv.join(" "),
+    }
+}
+
+fn elapsed(from_ms: i64, to_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0))
+}
