@@ -12,9 +12,7 @@
 pub mod agent_line;
 pub mod attempt;
 pub mod daemon;
-pub mod agent_line;
 pub mod process;
-pub mod scripted;
 pub mod scripted;
 mod transcript;
 pub mod verify;
