@@ -27,7 +27,7 @@ mod task;
 mod value;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use availability::{Availability, WhyNot, urgency};
@@ -56,7 +56,7 @@ pub struct Roadmap {
 #[derive(Debug, Clone, Default)]
 struct Relations {
     /// Every position that carries an id, the first one first.
-    positions: BTreeMap<StreamId, Vec<usize>>,
+    positions: HashMap<StreamId, Vec<usize>>,
     /// Positions that each stream depends on; unknown ids and itself left out.
     needs: Vec<Vec<usize>>,
     /// Whether every stream with this one's id is complete.

@@ -1,6 +1,7 @@
 //! Whether what the work streams say of each other fits together.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Relations;
 use super::cycle;
@@ -46,6 +47,7 @@ pub(super) fn check(parsed: &mut Parsed, source: &Source<'_>) -> Relations {
     let mut resolver = Resolver {
         streams: &parsed.streams,
         positions: &relations.positions,
+        sorted: OnceCell::new(),
         batches: &batches,
         findings: &mut parsed.diagnostics,
         expansions_left: EXPANSIONS_MAX,
@@ -90,7 +92,7 @@ fn check_bytes(source: &Source<'_>, findings: &mut Collector) {
 }
 
 /// For each stream whether all that have its id are complete.
-fn complete(streams: &[WorkStream], positions: &BTreeMap<StreamId, Vec<usize>>) -> Vec<bool> {
+fn complete(streams: &[WorkStream], positions: &HashMap<StreamId, Vec<usize>>) -> Vec<bool> {
     let mut complete = vec![false; streams.len()];
     for same in positions.values() {
         let all = same.iter().all(|position| streams[*position].status == Status::Complete);
@@ -112,7 +114,9 @@ fn batches_of(streams: &[WorkStream]) -> BTreeMap<u32, Vec<usize>> {
 /// Resolves references, one stream after the other.
 struct Resolver<'a> {
     streams: &'a [WorkStream],
-    positions: &'a BTreeMap<StreamId, Vec<usize>>,
+    positions: &'a HashMap<StreamId, Vec<usize>>,
+    /// The same in the order of ids, once a range asks for it.
+    sorted: OnceCell<Vec<(&'a StreamId, usize)>>,
     batches: &'a BTreeMap<u32, Vec<usize>>,
     findings: &'a mut Collector,
     expansions_left: usize,
@@ -134,7 +138,7 @@ struct Resolved {
     incomplete: bool,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
     fn resolve(&mut self, position: usize, references: &[Reference]) -> Resolved {
         self.position = position;
         for reference in references {
@@ -180,11 +184,21 @@ impl Resolver<'_> {
     }
 
     fn range(&mut self, from: &StreamId, to: &StreamId, reference: &Reference) {
-        let ids = from.clone()..=to.clone();
-        let mut streams =
-            self.positions.range(ids).filter_map(|(_, positions)| positions.first()).peekable();
-        if streams.peek().is_some() {
-            self.expand(streams.copied(), reference);
+        // Made at the first range: most files have none, and sorting many ids takes its time.
+        let first = |(id, same): (&'a StreamId, &'a Vec<usize>)| Some((id, *same.first()?));
+        let sorted = self.sorted.get_or_init(|| {
+            let mut sorted: Vec<_> = self.positions.iter().filter_map(first).collect();
+            sorted.sort();
+            sorted
+        });
+        let streams: Vec<usize> = sorted[sorted.partition_point(|(id, _)| *id < from)..]
+            .iter()
+            .take_while(|(id, _)| *id <= to)
+            .map(|(_, position)| *position)
+            .take(self.expansions_left + 2)
+            .collect();
+        if !streams.is_empty() {
+            self.expand(streams.into_iter(), reference);
             return;
         }
         let batches = from.as_number().zip(to.as_number()).map(|(from, to)| from..=to);
