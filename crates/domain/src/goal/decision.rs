@@ -207,7 +207,9 @@ fn explain_unknown(draft: &mut Draft<'_>, context: &Context<'_>) -> Vec<usize> {
     draft.say(format!("There is no work stream {}.", unknown.join(", ")));
     let near = |id: &String| {
         let mut key = NaturalKey::of(id.trim_start_matches("batch "));
-        key.0.pop();
+        if key.0.len() > 1 {
+            key.0.pop();
+        }
         let below = if key.0.is_empty() { Vec::new() } else { context.catalog.below(&key) };
         below.into_iter().take(3)
     };

@@ -3,6 +3,8 @@
 //! Nothing here belongs to one roadmap. A word of these lists still counts as a subject word
 //! where the name of a work stream holds it.
 
+use super::vocabulary::edits_allowed;
+
 /// Words of grammar; never indexed and never a subject by themselves. Sorted.
 const GRAMMAR: &[&str] = &[
     "a",
@@ -131,6 +133,7 @@ const FILLER: &[&str] = &[
     "basically",
     "bit",
     "currently",
+    "else",
     "ever",
     "everyone",
     "fast",
@@ -139,11 +142,13 @@ const FILLER: &[&str] = &[
     "give",
     "gonna",
     "great",
+    "guess",
     "guys",
     "hello",
     "help",
     "hey",
     "hi",
+    "hopefully",
     "immediately",
     "just",
     "kapelle",
@@ -151,6 +156,7 @@ const FILLER: &[&str] = &[
     "let",
     "like",
     "little",
+    "look",
     "lot",
     "many",
     "maybe",
@@ -167,6 +173,7 @@ const FILLER: &[&str] = &[
     "please",
     "pls",
     "possible",
+    "probably",
     "properly",
     "quick",
     "quickly",
@@ -175,11 +182,15 @@ const FILLER: &[&str] = &[
     "same",
     "simply",
     "some",
+    "somehow",
+    "someone",
     "soon",
     "still",
+    "suppose",
     "sure",
     "thank",
     "thanks",
+    "think",
     "today",
     "together",
     "try",
@@ -253,8 +264,11 @@ const DOING: &[&str] = &[
     "proceed",
     "produce",
     "put",
+    "rerun",
+    "restart",
     "resume",
     "resuming",
+    "retry",
     "run",
     "running",
     "schedule",
@@ -395,6 +409,17 @@ pub(super) fn is_doing(word: &str) -> bool {
     holds(DOING, word)
 }
 
+/// Whether `word` is a misspelled verb that asks for work.
+pub(super) fn is_nearly_doing(word: &str) -> bool {
+    let edits = edits_allowed(word.chars().count());
+    let near = |verb: &&str| {
+        verb.len() > 4
+            && verb.chars().next() == word.chars().next()
+            && strsim::osa_distance(verb, word) <= edits
+    };
+    edits > 0 && DOING.iter().any(|verb| near(&verb))
+}
+
 /// Whether `word` asks for something to be made.
 pub(super) fn is_making(word: &str) -> bool {
     holds(MAKING, word)
@@ -416,6 +441,7 @@ pub(super) fn is_soft(word: &str) -> bool {
         || is_doing(word)
         || is_kind(word)
         || holds(GENERIC, word)
+        || is_state(word)
         || (word.ends_with("ly") && word.len() > 5)
 }
 
@@ -471,6 +497,26 @@ pub(super) fn is_contrary(word: &str) -> bool {
     )
 }
 
+/// Whether `word`, as the verb of a goal, asks to be told something.
+pub(super) fn is_inquiry(word: &str) -> bool {
+    matches!(
+        word,
+        "compare"
+            | "describe"
+            | "discuss"
+            | "display"
+            | "estimate"
+            | "explain"
+            | "inspect"
+            | "list"
+            | "print"
+            | "show"
+            | "summarize"
+            | "tell"
+            | "view"
+    )
+}
+
 /// Whether `word` means the agents at work or the run as a whole.
 pub(super) fn is_fleet(word: &str) -> bool {
     matches!(
@@ -509,6 +555,7 @@ pub(super) fn is_state(word: &str) -> bool {
             | "available"
             | "taken"
             | "merged"
+            | "unblocked"
             | "waiting"
     )
 }

@@ -14,6 +14,9 @@ const TIE_MARGIN: f64 = 0.1;
 /// Of streams that fit equally well, this many are told.
 const TIED_MAX: usize = 8;
 
+/// How the label of a group begins whose tag was not written but one that means the same.
+pub(super) const SYNONYM: &str = "a tag that means";
+
 /// How a stream was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum By {
@@ -98,15 +101,20 @@ pub(super) fn every(catalog: &Catalog, words: &[SubjectWord]) -> (Vec<usize>, f6
     (having(&|one| hard.is_subset(&one.words)), 0.45)
 }
 
-/// Every stream that the words could mean at all, for leaving out: better one too many.
-pub(super) fn possible(catalog: &Catalog, words: &[SubjectWord]) -> Vec<usize> {
+/// Every stream that the words could mean at all, for leaving out (better one too many), and
+/// whether they were found by more than words of their tasks.
+pub(super) fn possible(catalog: &Catalog, words: &[SubjectWord]) -> (Vec<usize>, bool) {
     match find(catalog, words, false) {
-        Found::Nothing => Vec::new(),
-        Found::Group { entries, .. } => entries,
-        Found::Tied(tied, _) => tied.iter().map(|one| one.entry).collect(),
+        Found::Nothing => (Vec::new(), false),
+        Found::Group { entries, .. } => (entries, true),
+        Found::Tied(tied, _) => {
+            let by_name = tied.iter().all(|one| one.by >= By::Name);
+            (tied.iter().map(|one| one.entry).collect(), by_name)
+        }
         Found::One(one) => {
             let (all, _) = every(catalog, words);
-            if one.by == By::FullName || !all.contains(&one.entry) { vec![one.entry] } else { all }
+            let only = one.by == By::FullName || !all.contains(&one.entry);
+            (if only { vec![one.entry] } else { all }, one.by >= By::Name)
         }
     }
 }
@@ -348,7 +356,7 @@ fn group(
     };
     let tagged = catalog.select(|entry| same(&entry.tag));
     if !tagged.is_empty() {
-        return Some((format!("a tag that means \"{}\"", said.join(" ")), tagged, 0.65));
+        return Some((format!("{SYNONYM} \"{}\"", said.join(" ")), tagged, 0.65));
     }
     let (labels, entries) = of_batch(&same);
     let label = format!("batch \"{}\"", labels.join("\", \""));

@@ -191,6 +191,7 @@ fn segments(
             let resolvable = !soft || catalog.vocabulary.knows(token);
             let resolved =
                 if resolvable { catalog.vocabulary.resolve(token) } else { Resolved::default() };
+            let soft = soft || (resolved.terms.is_empty() && lexicon::is_nearly_doing(&token.word));
             open.words.push(SubjectWord { token: token.clone(), resolved, soft });
         }
     }

@@ -131,7 +131,9 @@ impl Reader<'_> {
         match self.word(at) {
             "batch" | "batches" | "group" => Some(Marker::Batch),
             "number" | "no" | "nr" | "id" | "ids" => Some(Marker::Kind),
-            word if lexicon::is_kind(word) && !matches!(word, "one" | "ones") => Some(Marker::Kind),
+            // "work three hours" names nothing.
+            "one" | "ones" | "work" | "stuff" | "thing" | "things" | "bits" => None,
+            word if lexicon::is_kind(word) => Some(Marker::Kind),
             _ => None,
         }
     }
@@ -145,10 +147,11 @@ impl Reader<'_> {
         let next = at + 1;
         let chained = self.as_marker(next).is_some() && self.tokens.len() > next + 1;
         let target = if chained { next + 1 } else { next };
-        let marks = self
-            .tokens
-            .get(target)
-            .is_some_and(|token| token.is_number() || self.id_at(target, Marker::Kind).is_some());
+        let marks = self.tokens.get(target).is_some_and(|token| {
+            token.is_number()
+                || lexicon::number_word(&token.word).is_some()
+                || self.id_at(target, Marker::Kind).is_some()
+        });
         if !marks {
             return None;
         }
@@ -164,11 +167,15 @@ impl Reader<'_> {
         if let Some(named) = self.ordinal_batch(at) {
             return Some(named);
         }
-        if marker == Marker::Batch && token.integer().is_some() {
+        let number = token.integer().or_else(|| lexicon::number_word(&token.word));
+        if marker == Marker::Batch && number.is_some() {
             return self.batch(at);
         }
         if let Some(named) = self.id_at(at, marker) {
             return Some(named);
+        }
+        if marker == Marker::Kind && number.is_some() && !token.is_number() {
+            return self.below(at, &number?.to_string()).or_else(|| self.batch(at));
         }
         if !token.is_number() || self.belongs_to_word(at) {
             return None;
@@ -194,8 +201,9 @@ impl Reader<'_> {
     }
 
     fn batch(&self, at: usize) -> Option<Named> {
-        let number = self.tokens.get(at)?.integer()?;
-        self.batch_numbered(number, at + 1).or_else(|| self.below(at, self.word(at)))
+        let token = self.tokens.get(at)?;
+        let number = token.integer().or_else(|| lexicon::number_word(&token.word))?;
+        self.batch_numbered(number, at + 1).or_else(|| self.below(at, &number.to_string()))
     }
 
     fn batch_numbered(&self, number: u64, end: usize) -> Option<Named> {
@@ -269,8 +277,9 @@ impl Reader<'_> {
     fn accept(&mut self, at: usize, first: Named) -> usize {
         self.note_doubt(at);
         let Some((last, end)) = self.range_end(&first) else {
-            let open = self.word(at.saturating_sub(1)) == "from"
-                && matches!(self.word(first.end), "on" | "onward" | "onwards" | "forward" | "up");
+            let after = self.word(first.end);
+            let open = matches!(after, "onward" | "onwards")
+                || (self.before(at) == "from" && matches!(after, "on" | "forward" | "up"));
             if open && first.scope == Scope::Id {
                 let entries = self.catalog.select(|entry| entry.key >= first.key);
                 let shown = format!("{} and after", first.shown);
@@ -371,7 +380,8 @@ impl Reader<'_> {
         if self.in_name(at) || self.belongs_to_word(at) || !token.is_number() {
             return;
         }
-        if dotted || (marker != Marker::None && token.integer().is_some()) {
+        let alone = self.tokens.len() == 1;
+        if dotted || ((alone || marker != Marker::None) && token.integer().is_some()) {
             let kind = if marker == Marker::Batch { "batch " } else { "" };
             self.found.unknown.push(format!("{kind}{}", token.word));
             self.found.read[at] = true;
@@ -402,6 +412,7 @@ impl Reader<'_> {
     fn count(&mut self, at: usize, value: u64) {
         let next = self.word(at + 1);
         let before = self.before(at);
+        let top = before == "top";
         let after_of = if next == "of" { self.word(at + 2) } else { next };
         let workers = matches!(next, "agents" | "workers" | "agent" | "worker" | "slots");
         let at_once = next == "at" && matches!(self.word(at + 2), "a" | "once");
@@ -421,6 +432,9 @@ impl Reader<'_> {
             return;
         }
         self.found.read[at] = true;
+        if top {
+            self.found.read[at - 1] = true;
+        }
         let mut following = at + 1;
         while at_once && following < self.tokens.len() && following < at + 4 {
             let part = matches!(self.word(following), "at" | "a" | "time" | "once");

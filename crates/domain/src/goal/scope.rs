@@ -79,6 +79,9 @@ impl Cutter<'_> {
         if let Some(used) = self.state_negation(at) {
             return Some(used);
         }
+        if self.word(at) == "nothing" && matches!(self.word(at + 1), "else" | "more") {
+            return Some(2);
+        }
         // "until there is nothing left" is one condition, not an exclusion inside one.
         let absent = matches!(self.word(at), "nothing" | "none" | "no" | "never");
         if !(self.part == Part::Condition && absent)
@@ -86,7 +89,10 @@ impl Cutter<'_> {
         {
             self.part = Part::Excluded;
             self.ordered_exclusion = is_excluding_verb(self.word(at));
-            self.scopes.excluded.push(Vec::new());
+            // "but skip" and "and nothing except" are one exclusion.
+            if self.scopes.excluded.last().is_none_or(|last| !last.is_empty()) {
+                self.scopes.excluded.push(Vec::new());
+            }
             return Some(used);
         }
         if self.part != Part::Excluded && self.opens_condition(at) {
@@ -162,7 +168,10 @@ impl Cutter<'_> {
             return None;
         }
         let before = at.checked_sub(1).map_or("", |before| self.word(before));
-        if lexicon::is_asking(before) && self.clause_start(at) < at {
+        let auxiliary =
+            lexicon::is_asking(before) || matches!(before, "can" | "could" | "would" | "will");
+        let start = self.clause_start(at);
+        if auxiliary && start < at && lexicon::is_asking(self.word(start)) {
             // "why isn't 3.1 running" excludes nothing.
             self.last_of_main = self.last_of_main.map(|_| at);
             return Some(1);
@@ -196,7 +205,12 @@ impl Cutter<'_> {
             Part::Condition => self.scopes.conditions.last(),
         };
         let scope = scope.map_or(&[][..], Vec::as_slice);
-        let has_content = scope.iter().any(|token| !lexicon::is_weightless(&token.word));
+        let content = |token: &Token| match self.part {
+            // "if possible start …" is over before "start".
+            Part::Condition => !lexicon::is_grammar(&token.word),
+            Part::Main | Part::Excluded => !lexicon::is_weightless(&token.word),
+        };
+        let has_content = scope.iter().any(content);
         let order =
             |at: usize| !self.named(at) && lexicon::is_doing(self.word(at)) && !self.glued(at);
         match token.gap {

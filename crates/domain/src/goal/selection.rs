@@ -1,8 +1,9 @@
 //! Puts together the work streams that one part of a goal means, and how sure that is.
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Entry};
 use super::draft::Picks;
-use super::matching::{self, By, Candidate, Found};
+use super::lexicon;
+use super::matching::{self, By, Candidate, Found, SYNONYM};
 use super::phrase::{Phrase, Segment, SubjectWord};
 
 /// Confidence in a stream that is named by its id.
@@ -69,7 +70,18 @@ pub(super) fn select_excluded(catalog: &Catalog, phrase: &Phrase) -> (Vec<usize>
     let mut entries = phrase.references.entries.clone();
     let mut unresolved = phrase.references.unknown.clone();
     for segment in &phrase.segments {
-        let found = matching::possible(catalog, &segment.words);
+        if let Some(state) = only_state(segment) {
+            match in_state(catalog, state) {
+                Some(found) => entries.extend(found),
+                None => unresolved.push(state.to_owned()),
+            }
+            continue;
+        }
+        let (mut found, by_name) = matching::possible(catalog, &segment.words);
+        let strange = |word: &SubjectWord| !word.soft && word.resolved.terms.is_empty();
+        if !by_name && segment.words.iter().any(strange) {
+            found.clear();
+        }
         let speaks = segment.has_subject();
         if !speaks && !phrase.references.entries.is_empty() {
             continue;
@@ -84,6 +96,24 @@ pub(super) fn select_excluded(catalog: &Catalog, phrase: &Phrase) -> (Vec<usize>
     entries.sort_unstable();
     entries.dedup();
     (entries, unresolved)
+}
+
+/// The word of a segment that says nothing but a state: "the blocked ones".
+fn only_state(segment: &Segment) -> Option<&str> {
+    let alone = !segment.has_subject() && segment.beside.is_empty();
+    let words = segment.words.iter().map(|word| word.token.word.as_str());
+    alone.then(|| words.into_iter().find(|word| lexicon::is_state(word))).flatten()
+}
+
+/// The streams in a state, as far as a roadmap tells it.
+fn in_state(catalog: &Catalog, state: &str) -> Option<Vec<usize>> {
+    let wanted: fn(&Entry) -> bool = match state {
+        "blocked" | "waiting" => |entry| !entry.subject.available && !entry.subject.complete,
+        "done" | "complete" | "completed" | "finished" | "merged" => |entry| entry.subject.complete,
+        "ready" | "available" | "unblocked" => |entry| entry.subject.available,
+        _ => return None,
+    };
+    Some(catalog.select(wanted))
 }
 
 fn take_references(phrase: &Phrase, selection: &mut Selection) {
@@ -180,6 +210,8 @@ fn take_segments(catalog: &Catalog, segments: &[&Segment], selection: &mut Selec
                 selection.confidence = selection.confidence.min(confidence);
                 selection.undecided = true;
             }
+            // A synonym ("it's urgent") beside a stream describes it.
+            Found::Group { label, .. } if label.starts_with(SYNONYM) && before > 0 => {}
             Found::Group { label, entries, confidence } => {
                 selection.reasons.push(format!("named by {label}"));
                 selection.grouped = true;

@@ -71,7 +71,11 @@ impl Token {
 
 /// The words of `text`, in order.
 pub(super) fn tokenize(text: &str) -> Vec<Token> {
-    let text: String = text.nfkd().filter(|c| !is_combining_mark(*c)).nfc().collect();
+    let text: Cow<'_, str> = if text.is_ascii() {
+        text.into()
+    } else {
+        text.nfkd().filter(|c| !is_combining_mark(*c)).nfc().collect()
+    };
     let quotes = quoted_spans(&text);
     let stemmer = Stemmer::create(Algorithm::English);
     let mut tokens = Vec::new();
@@ -258,4 +262,63 @@ fn unspaced_terms(word: &str) -> Vec<Cow<'_, str>> {
 fn is_unspaced_script(c: char) -> bool {
     matches!(c, '\u{0E00}'..='\u{0EFF}' | '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{4DBF}'
         | '\u{4E00}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        tokenize(text).into_iter().map(|token| token.word).collect()
+    }
+
+    #[test]
+    fn words_numbers_and_contractions() {
+        let cases: &[(&str, &[&str])] = &[
+            ("Run 1.2, then 2.x.", &["run", "1.2", "then", "2.x"]),
+            ("2.1..2.3", &["2.1", "2.3"]),
+            ("what's the parser's state", &["what", "is", "the", "parser", "state"]),
+            ("don’t can't cannot", &["do", "not", "can", "not", "can", "not"]),
+            (
+                "TaskParser NATSBus OAuth iPhone",
+                &["task", "parser", "nats", "bus", "oauth", "iphone"],
+            ),
+            ("Café CAFE\u{301} ﬁx", &["cafe", "cafe", "fix"]),
+            ("解析器", &["解析", "析器"]),
+            ("🚀 -- …", &[]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(words(text), *expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_separates_words_is_kept() {
+        let cases = [
+            ("a-b", Gap::Glue),
+            ("a_b", Gap::Glue),
+            ("a/b", Gap::Slash),
+            ("a - b", Gap::Dash),
+            ("a–b", Gap::Dash),
+            ("a .. b", Gap::Dash),
+            ("a, b", Gap::Comma),
+            ("a & b", Gap::Join),
+            ("a. b", Gap::Sentence),
+            ("a . . b", Gap::Sentence),
+            ("a\nb", Gap::Sentence),
+            ("a (b)", Gap::Space),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(tokenize(text)[1].gap, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn quotes_mark_names_inside_a_text_only() {
+        let quoted = |text: &str| tokenize(text).iter().any(|token| token.quoted);
+        assert!(quoted("add a \"stop\" button"));
+        assert!(!quoted("\"stop\""));
+        assert!(!quoted(" “stop everything” "));
+        assert!(!quoted("one \" alone"));
+    }
 }

@@ -1,7 +1,7 @@
 //! The words of one roadmap: which streams use them, how rare they are, and which word was meant
 //! by one that is misspelled or cut short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::text::Token;
 
@@ -18,8 +18,6 @@ pub(super) struct Posting {
     pub(super) names: Vec<usize>,
     /// Entries that have it in a task, ascending.
     pub(super) tasks: Vec<usize>,
-    /// Whether a tag or a batch title has it.
-    pub(super) label: bool,
 }
 
 /// One reading of a written word.
@@ -51,9 +49,13 @@ struct Surface {
 /// All words of a roadmap.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Vocabulary {
-    postings: BTreeMap<String, Posting>,
+    postings: Vec<Posting>,
+    /// Places in `postings`, in order so that words with one beginning are together.
+    stems: BTreeMap<String, usize>,
+    /// The same by written word; only looked up, never walked.
+    written: HashMap<String, usize>,
     /// Words by their length in characters, so that a misspelling is compared with few of them.
-    surfaces: BTreeMap<usize, BTreeMap<String, Surface>>,
+    surfaces: BTreeMap<usize, Vec<Surface>>,
     /// Two neighbours of a name written as one word.
     compounds: BTreeMap<String, (String, String)>,
     entries: usize,
@@ -75,23 +77,34 @@ impl Vocabulary {
 
     /// Notes that `token` occurs in `field`. Entries must come in ascending order.
     pub(super) fn note(&mut self, token: &Token, field: Field) {
-        let posting = self.postings.entry(token.stem.clone()).or_default();
+        let posting = match self.written.get(&token.word) {
+            Some(&posting) => posting,
+            None => self.add_word(token),
+        };
+        let posting = &mut self.postings[posting];
         match field {
             Field::Name(entry) => push_once(&mut posting.names, entry),
             Field::Task(entry) => push_once(&mut posting.tasks, entry),
-            Field::Label => posting.label = true,
+            Field::Label => {}
         }
+    }
+
+    /// Makes room for a word that was not seen before; gives the place of its posting.
+    fn add_word(&mut self, token: &Token) -> usize {
+        let posting = *self.stems.entry(token.stem.clone()).or_insert_with(|| {
+            self.postings.push(Posting::default());
+            self.postings.len() - 1
+        });
+        self.written.insert(token.word.clone(), posting);
         let length = token.word.chars().count();
-        let words = self.surfaces.entry(length).or_default();
-        if !words.contains_key(&token.word) {
-            let surface = Surface {
-                word: token.word.clone(),
-                stem: token.stem.clone(),
-                letters: letters(&token.word),
-                length,
-            };
-            words.insert(token.word.clone(), surface);
-        }
+        let surface = Surface {
+            word: token.word.clone(),
+            stem: token.stem.clone(),
+            letters: letters(&token.word),
+            length,
+        };
+        self.surfaces.entry(length).or_default().push(surface);
+        posting
     }
 
     /// Notes that a name has these two words side by side.
@@ -103,12 +116,12 @@ impl Vocabulary {
 
     /// Where `stem` occurs.
     pub(super) fn posting(&self, stem: &str) -> Option<&Posting> {
-        self.postings.get(stem)
+        self.stems.get(stem).map(|&at| &self.postings[at])
     }
 
     /// Whether the roadmap has this very word or another form of it.
     pub(super) fn knows(&self, token: &Token) -> bool {
-        self.postings.contains_key(&token.stem)
+        self.stems.contains_key(&token.stem)
     }
 
     /// The two words that `word` runs together, if names have them side by side.
@@ -118,12 +131,12 @@ impl Vocabulary {
 
     /// Whether `word` is written so somewhere in the roadmap.
     pub(super) fn writes(&self, word: &str) -> bool {
-        self.surfaces.get(&word.chars().count()).is_some_and(|words| words.contains_key(word))
+        self.written.contains_key(word)
     }
 
     /// How much a word tells: high for one that few work streams use.
     pub(super) fn weight(&self, stem: &str) -> f64 {
-        let uses = self.postings.get(stem).map_or(1, |posting| {
+        let uses = self.posting(stem).map_or(1, |posting| {
             let tasks_only =
                 posting.tasks.iter().filter(|entry| posting.names.binary_search(entry).is_err());
             posting.names.len() + tasks_only.count()
@@ -161,7 +174,7 @@ impl Vocabulary {
         let near = self.surfaces.range(length - edits_max..=length + edits_max);
         let mut best = edits_max;
         let mut found: Vec<(&Surface, usize)> = Vec::new();
-        for surface in near.flat_map(|(_, words)| words.values()) {
+        for surface in near.flat_map(|(_, words)| words.iter()) {
             let differing = (surface.letters ^ seen).count_ones();
             if surface.word.len() < 4 || differing as usize > 2 * best {
                 continue;
@@ -190,7 +203,7 @@ impl Vocabulary {
         }
         let base = if length == 4 { 0.45 } else { 0.55 };
         let longer: Vec<(String, f64)> = self
-            .postings
+            .stems
             .range(stem.to_owned()..)
             .take_while(|(known, _)| known.starts_with(stem))
             .map(|(known, _)| (known, known.chars().count()))
@@ -208,7 +221,7 @@ impl Vocabulary {
         let cuts = (1..=3).filter_map(|cut| stem.char_indices().rev().nth(cut - 1));
         let shorter = cuts
             .map(|(at, _)| &stem[..at])
-            .find(|known| known.chars().count() >= 5 && self.postings.contains_key(*known));
+            .find(|known| known.chars().count() >= 5 && self.stems.contains_key(*known));
         readings(shorter.into_iter().map(|known| (known.to_owned(), 0.75)), None)
     }
 }

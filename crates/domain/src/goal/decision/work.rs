@@ -27,6 +27,10 @@ pub(super) fn read<'a>(context: &Context<'a>) -> Draft<'a> {
     }
     if draft.action != Action::Suggest || draft.confidence >= 0.5 {
         weigh_condition(&mut draft, context);
+        if context.condition.is_some() && selection.picks.is_empty() {
+            // "everything after 2.3" would start what the condition holds back.
+            draft.confidence = draft.confidence.min(0.45);
+        }
         weigh_tone(context, &selection, &mut draft);
     }
     draft
@@ -34,20 +38,14 @@ pub(super) fn read<'a>(context: &Context<'a>) -> Draft<'a> {
 
 /// Questions and contrary verbs around streams are no orders to run them.
 fn weigh_tone(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {
-    let tokens = &context.main.tokens;
-    let head = tokens
-        .iter()
-        .enumerate()
-        .find(|(_, token)| !lexicon::is_grammar(&token.word) && !lexicon::is_filler(&token.word));
-    if let Some((at, token)) = head
-        && lexicon::is_contrary(&token.word)
-        && !context.main.spans.iter().any(|span| span.start <= at && at < span.end)
-        && tokens.len() > 1
-    {
+    let head = head(context, &draft.picks);
+    if head.is_some_and(lexicon::is_contrary) && context.main.tokens.len() > 1 {
         draft.confidence = draft.confidence.min(0.4);
-        draft.say(format!("\"{}\" does not ask to run anything.", token.word));
+        draft.say(format!("\"{}\" does not ask to run anything.", head.unwrap_or_default()));
     }
-    let asked = context.main.asks() && !draft_is_next(context);
+    let next = context.command(Intent::Next).is_some_and(|next| next.question)
+        && selection.picks.is_empty();
+    let asked = (context.main.asks() && !next) || head.is_some_and(lexicon::is_inquiry);
     if asked && draft.action != Action::Suggest {
         draft.confidence = draft.confidence.min(0.55);
         draft.readings.push((Action::Status, selection.picks.clone()));
@@ -55,10 +53,26 @@ fn weigh_tone(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_
         draft.action = Action::Suggest;
         draft.say("It reads like a question, so nothing is started.");
     }
+    let sequence = context.main.tokens.iter().any(|token| token.word == "then");
+    if sequence && draft.action == Action::RunParallel {
+        draft.confidence = draft.confidence.min(0.8);
+        draft.say("The order is kept only where the roadmap has it as a dependency.");
+    }
 }
 
-fn draft_is_next(context: &Context<'_>) -> bool {
-    context.command(Intent::Next).is_some()
+/// The first word with a meaning, unless all the streams have it themselves.
+fn head<'a>(context: &'a Context<'_>, picks: &Picks) -> Option<&'a str> {
+    let tokens = &context.main.tokens;
+    let at = tokens
+        .iter()
+        .position(|token| !lexicon::is_grammar(&token.word) && !lexicon::is_filler(&token.word))?;
+    let posting = context.catalog.vocabulary.posting(&tokens[at].stem);
+    let theirs = posting.is_some_and(|posting| {
+        picks.iter().all(|(entry, _)| {
+            posting.names.binary_search(entry).is_ok() || posting.tasks.binary_search(entry).is_ok()
+        })
+    });
+    (!theirs).then_some(tokens[at].word.as_str())
 }
 
 fn named_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {

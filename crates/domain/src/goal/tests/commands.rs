@@ -113,7 +113,7 @@ fn everything_needs_plain_words() {
             goal("run everything", RunBatch, ALL_SOFTWARE, SURE),
             goal("run evrything", RunBatch, ALL_SOFTWARE, 0.5..=0.89),
             goal("run everything tomorrow at noon", Suggest, WHATEVER, UNSURE),
-            goal("run everything after 2.1", RunBatch, ALL_SOFTWARE, 0.5..=0.7),
+            goal("run everything after 2.1", Suggest, WHATEVER, UNSURE),
             goal("should we do everything?", Suggest, WHATEVER, ASKING),
         ],
     );
@@ -182,6 +182,7 @@ fn status() {
         &[
             goal("status", Status, &[], SURE),
             goal("statsu", Status, &[], 0.5..=0.89),
+            goal("when will the cake be ready", Status, &["W-2"], LIKELY),
             goal("is the cake done?", Status, &["W-2"], LIKELY),
             goal("how is the greenhouse going", Status, &["G-4"], LIKELY),
             goal("status of W-2", Status, &["W-2"], SURE),
@@ -289,6 +290,8 @@ fn unblock() {
         &software(),
         &[
             goal("unblock", Unblock, &[], SURE),
+            goal("anything blocked?", Unblock, &[], SURE),
+            goal("why can't 3.3 start", Unblock, &["3.3"], SURE),
             goal("what is blocked?", Unblock, &[], SURE),
             goal("what is blocking 3.3", Unblock, &["3.3"], SURE),
             goal("why is 3.3 not running", Unblock, &["3.3"], SURE),
