@@ -143,7 +143,8 @@ fn note_words(words: &[SubjectWord], selection: &mut Selection) {
     for word in words.iter().filter(|word| !word.soft) {
         let written = &word.token.word;
         if word.resolved.terms.is_empty() {
-            if !selection.unmatched.contains(written) {
+            // "tell me" is no stranger in a question.
+            if !selection.unmatched.contains(written) && !lexicon::is_inquiry(written) {
                 selection.unmatched.push(written.clone());
             }
         } else if let Some(guess) = &word.resolved.guessed {

@@ -5,16 +5,20 @@ mod commands;
 mod streams;
 mod traps;
 
+use std::sync::LazyLock;
+
 use super::*;
 
-/// Builds the index of a software roadmap.
-fn software() -> GoalIndex {
-    GoalIndex::build(&software_subjects())
+/// The index of a software roadmap.
+fn software() -> &'static GoalIndex {
+    static INDEX: LazyLock<GoalIndex> = LazyLock::new(|| GoalIndex::build(&software_subjects()));
+    &INDEX
 }
 
-/// Builds the index of a roadmap about a garden and a wedding in it.
-fn garden() -> GoalIndex {
-    GoalIndex::build(&garden_subjects())
+/// The index of a roadmap about a garden and a wedding in it.
+fn garden() -> &'static GoalIndex {
+    static INDEX: LazyLock<GoalIndex> = LazyLock::new(|| GoalIndex::build(&garden_subjects()));
+    &INDEX
 }
 
 struct Row {

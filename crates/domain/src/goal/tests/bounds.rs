@@ -175,12 +175,12 @@ proptest! {
 
     #[test]
     fn any_text_obeys_the_laws(text in "\\PC{0,60}") {
-        check_laws(&software(), &text)?;
+        check_laws(software(), &text)?;
     }
 
     #[test]
     fn any_sentence_obeys_the_laws(text in sentences()) {
-        check_laws(&software(), &text)?;
+        check_laws(software(), &text)?;
     }
 
     #[test]

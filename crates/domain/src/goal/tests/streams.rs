@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn software_ids_names_and_words() {
     check(
-        &software(),
+        software(),
         &[
             goal("2.1", RunSingle, &["2.1"], SURE),
             goal("run 2.1", RunSingle, &["2.1"], SURE),
@@ -43,7 +43,7 @@ fn software_ids_names_and_words() {
 #[test]
 fn misspelled_words_still_name_a_stream() {
     check(
-        &software(),
+        software(),
         &[
             goal("qurey parser", RunSingle, &["2.1"], LIKELY),
             goal("pasrer", RunSingle, &["2.1"], LIKELY),
@@ -56,7 +56,7 @@ fn misspelled_words_still_name_a_stream() {
         ],
     );
     check(
-        &garden(),
+        garden(),
         &[
             goal("compst heap", RunSingle, &["G-1"], LIKELY),
             goal("drip irigation", RunSingle, &["G-3"], LIKELY),
@@ -69,7 +69,7 @@ fn misspelled_words_still_name_a_stream() {
 #[test]
 fn garden_ids_names_and_words() {
     check(
-        &garden(),
+        garden(),
         &[
             goal("G-1", RunSingle, &["G-1"], SURE),
             goal("g-1", RunSingle, &["G-1"], SURE),
@@ -101,7 +101,7 @@ fn garden_ids_names_and_words() {
 #[test]
 fn lists_ranges_and_batches() {
     check(
-        &software(),
+        software(),
         &[
             goal("1.2 and 2.1", RunParallel, &["1.2", "2.1"], SURE),
             goal("run 1.2, 2.1 and 2.2", RunParallel, &["1.2", "2.1", "2.2"], SURE),
@@ -146,7 +146,7 @@ fn lists_ranges_and_batches() {
 #[test]
 fn what_is_not_clear_is_asked() {
     check(
-        &software(),
+        software(),
         &[
             goal("gateway", Suggest, &["3.3", "3.4"], ASKING),
             goal("parser or telemetry", Suggest, &["2.1", "1.9"], ASKING),
@@ -187,7 +187,7 @@ fn suggestions_are_the_nearest_names_and_what_can_start() {
 #[test]
 fn what_is_complete_is_told_and_not_started() {
     check(
-        &software(),
+        software(),
         &[
             goal("1.1", Suggest, &["1.1"], SURE),
             goal("repository layout", Suggest, &["1.1"], SURE),
@@ -201,7 +201,7 @@ fn what_is_complete_is_told_and_not_started() {
 #[test]
 fn what_waits_is_matched_and_told() {
     check(
-        &software(),
+        software(),
         &[
             goal("3.3", RunSingle, &["3.3"], SURE),
             goal("payment gateway", RunSingle, &["3.3"], SURE),
@@ -214,7 +214,7 @@ fn what_waits_is_matched_and_told() {
 #[test]
 fn orders_are_told_from_talk_about_a_stream() {
     check(
-        &software(),
+        software(),
         &[
             goal("tell me about 2.1", Suggest, &["2.1"], ASKING),
             goal("describe the query parser", Suggest, &["2.1"], ASKING),
@@ -232,7 +232,7 @@ fn orders_are_told_from_talk_about_a_stream() {
 #[test]
 fn conditions_and_sequences_lower_the_confidence() {
     check(
-        &software(),
+        software(),
         &[
             goal("run 2.2 after 2.1", RunSingle, &["2.2"], 0.5..=0.8),
             goal("after finishing 2.1 start 2.2", RunSingle, &["2.2"], 0.5..=0.8),
@@ -247,7 +247,7 @@ fn conditions_and_sequences_lower_the_confidence() {
 #[test]
 fn what_is_excluded_never_runs() {
     check(
-        &software(),
+        software(),
         &[
             goal(
                 "everything except 2.1",

@@ -43,7 +43,7 @@ fn words_inside_other_words_do_not_count() {
 #[test]
 fn a_stream_with_a_command_word_in_its_name_is_preferred() {
     check(
-        &software(),
+        software(),
         &[
             goal("status page", RunSingle, &["3.1"], SURE),
             goal("build the status page", RunSingle, &["3.1"], SURE),
@@ -64,7 +64,7 @@ fn a_stream_with_a_command_word_in_its_name_is_preferred() {
         ],
     );
     check(
-        &garden(),
+        garden(),
         &[
             goal("all-hands rehearsal", RunSingle, &["W-3"], SURE),
             goal("all hands rehearsal", RunSingle, &["W-3"], SURE),
@@ -95,7 +95,7 @@ fn where_both_readings_hold_both_are_shown() {
 #[test]
 fn the_same_words_are_commands_where_no_stream_has_them() {
     check(
-        &garden(),
+        garden(),
         &[
             goal("status", Status, &[], SURE),
             goal("stop", Stop, &[], SURE),
@@ -137,7 +137,7 @@ fn a_stream_named_like_a_command_is_asked_about() {
 #[test]
 fn numbers_of_other_things_are_no_ids() {
     check(
-        &software(),
+        software(),
         &[
             goal("upgrade python 2.1", Suggest, WHATEVER, UNSURE),
             goal("python-2.1", Suggest, WHATEVER, UNSURE),
