@@ -14,5 +14,6 @@ pub mod attempt;
 pub mod daemon;
 pub mod process;
 pub mod scripted;
+pub mod spool;
 mod transcript;
 pub mod verify;

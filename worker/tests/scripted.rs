@@ -210,7 +210,8 @@ fn nobody_to_wait_for_is_no_reason_to_hang() {
 
 #[test]
 fn an_interrupt_ends_it_unless_it_is_deaf() {
-    let mut agent = Stage::new("  - say: on\n  - wait: {ms: 600000}\n").start();
+    let stage = Stage::new("  - say: on\n  - wait: {ms: 600000}\n");
+    let mut agent = stage.start();
     assert_eq!(agent.hear(), message("on"));
     agent.tell(&WorkerLine::Interrupt { id: 3 });
     assert_eq!(agent.hear(), AgentLine::Ack { id: 3 });
