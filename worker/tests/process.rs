@@ -505,7 +505,9 @@ async fn without_privileges_the_agent_keeps_its_identity() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let host = dir.path().join("host");
-    fs::copy(HOST, &host).unwrap();
+    // By another process: as long as this one has a program open for writing, a child that another
+    // test is just starting may hold it open too, and then nobody can run it.
+    assert!(Command::new("cp").arg(HOST).arg(&host).status().unwrap().success());
     for (containment, works) in [
         (Containment::PidNamespace, false),
         (Containment::UserPidNamespace, true),
