@@ -432,13 +432,11 @@ impl Client {
 /// What is known of a failure that no problem object explains.
 fn unexplained(status: StatusCode) -> Problem {
     let title = status.canonical_reason().unwrap_or("unknown status").to_owned();
-    let token = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     Problem {
         kind: "about:blank".to_owned(),
         detail: format!("the coordinator answers with {}: {title}", status.as_u16()),
         title,
         code: format!("http_{}", status.as_u16()),
-        hint: token.then(|| "KAPELLE_AUTH_TOKEN must hold the coordinator's token".to_owned()),
         ..Problem::default()
     }
 }

@@ -248,6 +248,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            // The service speaks of headers; here the token comes from the environment.
+            Self::Refused(_) if self.exit() == Exit::Auth => {
+                "KAPELLE_AUTH_TOKEN must hold the coordinator's token; `kapelle up` says where it is"
+            }
             Self::Refused(problem) => return problem.hint.clone(),
             Self::Host(error) => return error.hint(),
             Self::Usage { hint, .. } | Self::Nothing { hint, .. } => return hint.clone(),
@@ -302,7 +306,7 @@ impl Error {
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Refused(problem) => (**problem).clone(),
+            Self::Refused(problem) => Problem { hint: self.hint(), ..(**problem).clone() },
             other => Problem {
                 kind: "about:blank".to_owned(),
                 title: other.code().replace('_', " "),

@@ -1,7 +1,9 @@
 //! Finds the coordinator of a project, or runs one in this process for as long as it is needed.
 //!
-//! Either way a command speaks to it over the project's socket. There is never more than one: the
-//! store's lock decides, and whoever doesn't get it becomes a client of the one who did.
+//! Either way a command speaks to it over a socket. There is never more than one: the store's lock
+//! decides, and whoever doesn't get it becomes a client of the one who did. Only a coordinator
+//! that has work done answers on the project's own socket; one that a command starts to look
+//! something up answers that command alone, and the others wait the moment until it is gone.
 
 mod error;
 mod local;
@@ -14,8 +16,8 @@ use crate::project::Project;
 pub use error::Error;
 pub use local::Hosted;
 
-/// How long a coordinator that has the lock may take until it answers on its socket.
-const STARTING_MAX: Duration = Duration::from_secs(10);
+/// How long another process may have the project without answering on its socket.
+const BUSY_MAX: Duration = Duration::from_secs(10);
 
 /// How often it is tried meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -61,23 +63,25 @@ pub struct Connection {
 /// # Errors
 /// When none runs and none can be started.
 pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error> {
-    if let Some(client) = running(project).await? {
-        return Ok(Connection { client, hosted: None });
-    }
-    match local::start(project, need).await {
-        Ok(hosted) => {
-            let client =
-                Client::socket(&project.socket()).map_err(|source| Error::client(&source))?;
-            Ok(Connection { client, hosted: Some(hosted) })
+    let deadline = tokio::time::Instant::now() + BUSY_MAX;
+    loop {
+        if let Some(client) = running(project).await? {
+            return Ok(Connection { client, hosted: None });
         }
-        Err(Error::Store(kapelle_store::Error::Locked { path, pid })) => {
-            // Somebody was faster: it may only just be starting, or ending.
-            match wait_for(project).await? {
-                Some(client) => Ok(Connection { client, hosted: None }),
-                None => Err(Error::Store(kapelle_store::Error::Locked { path, pid })),
+        match local::start(project, need).await {
+            Ok(hosted) => {
+                let client =
+                    Client::socket(hosted.socket()).map_err(|source| Error::client(&source))?;
+                return Ok(Connection { client, hosted: Some(hosted) });
             }
+            // Somebody was faster: it may only just be starting or ending, or look something up.
+            Err(Error::Store(kapelle_store::Error::Locked { .. }))
+                if tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Err(error) => return Err(error),
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -89,16 +93,4 @@ async fn running(project: &Project) -> Result<Option<Client>, Error> {
     }
     let client = Client::socket(&socket).map_err(|source| Error::client(&source))?;
     Ok(client.health().await.is_ok().then_some(client))
-}
-
-async fn wait_for(project: &Project) -> Result<Option<Client>, Error> {
-    let waited = tokio::time::timeout(STARTING_MAX, async {
-        loop {
-            match running(project).await {
-                Ok(None) => tokio::time::sleep(LOOK_EVERY).await,
-                found => return found,
-            }
-        }
-    });
-    waited.await.unwrap_or(Ok(None))
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::run::{Manner, Wish, start};
+use super::stop::stop;
 use crate::app::App;
 use crate::client::Client;
 use crate::error::Error;
@@ -119,7 +120,10 @@ impl Action {
             }
             Self::Running => {
                 let mut status = status(app).await?;
-                status.tasks.retain(|task| task.state == "active");
+                status.tasks.retain(|task| matches!(task.state.as_str(), "active" | "integrating"));
+                if status.tasks.is_empty() {
+                    app.console.note("Nothing is running.");
+                }
                 app.console.show(&only_tasks(status))?;
                 Ok(Exit::Ok)
             }
@@ -135,7 +139,7 @@ impl Action {
                     return Ok(Exit::Ok);
                 }
                 let request = StopRequest { id: None, reason: Some("goal".to_owned()) };
-                let stop = async |client: &Client| client.stop(&request).await;
+                let stop = async |client: &Client| stop(client, request).await;
                 app.console.show(&app.with(Need::Write, stop).await?)?;
                 Ok(Exit::Ok)
             }

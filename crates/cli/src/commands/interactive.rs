@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::goal::{Action, HELP, only_tasks};
 use super::run::finish;
+use super::stop::stop;
 use crate::app::App;
 use crate::client::{Client, Texts, Watched};
 use crate::error::Error;
@@ -124,7 +125,7 @@ async fn answer(app: &App, client: &Client, said: Said) -> Result<(), Error> {
             console.show(&StatusView { workers: Vec::new(), ..only_tasks(status) })
         }
         Said::Stop(id) => {
-            let stopped = client.stop(&StopRequest { id, reason: None }).await?;
+            let stopped = stop(client, StopRequest { id, reason: None }).await?;
             console.show(&stopped)
         }
         Said::Report(run) => {

@@ -2,13 +2,14 @@
 
 use clap::Args;
 
-use super::run::{finish, follow};
+use super::run::{finish, follow, tell};
 use crate::app::App;
 use crate::client::Client;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::follow::Follower;
 use crate::host::{Connection, Need};
+use crate::output::Format;
 
 /// What `resume` takes.
 #[derive(Debug, Args)]
@@ -38,11 +39,21 @@ impl ResumeArgs {
             None => unfinished(client).await?,
         };
         let mut run = client.run(&id).await?.run;
-        // An open run needs no new start: the coordinator goes on with it by itself.
-        if run.state != "running" {
-            run = client.resume(&run.id).await?.run;
+        match run.state.as_str() {
+            // An open run needs no new start: the coordinator goes on with it by itself.
+            "running" => {}
+            "succeeded" => {
+                app.console.note(&format!("{} has succeeded: nothing is left to do.", run.id));
+                return tell(app, &client.report(&run.id).await?);
+            }
+            _ => run = client.resume(&run.id).await?.run,
         }
-        app.console.note(&format!("{} {}", run.id, run.title));
+        match app.console.format() {
+            Format::Name => app.console.data(&format!("{}\n", run.id))?,
+            Format::Table | Format::Json | Format::Ndjson => {
+                app.console.note(&format!("{} {}", run.id, run.title));
+            }
+        }
         follow(app, connection, &mut follower, &run.id).await
     }
 }

@@ -4,6 +4,7 @@ mod background;
 mod ending;
 
 use clap::Args;
+pub(super) use ending::tell;
 use kapelle_runtime::config::{Config, Mode};
 
 use crate::app::App;
@@ -246,7 +247,7 @@ pub(super) async fn follow(
     match follower.follow(run).await? {
         Followed::Ended(_) => {
             let report = connection.client.report(run).await?;
-            ending::tell(app, &report)
+            tell(app, &report)
         }
         Followed::Unplaceable(agents) => {
             let agents = agents.join(", ");

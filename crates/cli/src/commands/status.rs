@@ -35,7 +35,12 @@ impl StatusArgs {
             if self.watch {
                 return watch(app, client).await;
             }
-            app.console.show(&client.status().await?)?;
+            let status = client.status().await?;
+            app.console.show(&status)?;
+            if let (Some(run), []) = (status.open_runs.first(), status.workers.as_slice()) {
+                let id = &run.id;
+                app.console.hint(&format!("nobody works on {id} now; kapelle resume {id} goes on"));
+            }
             Ok(Exit::Ok)
         })
         .await

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::Need;
 use crate::output::{Console, plural};
-use crate::view::{RunView, StopRequest};
+use crate::view::{RunView, StopAccepted, StopRequest};
 
 /// What `stop` takes.
 #[derive(Debug, Args)]
@@ -49,12 +49,24 @@ impl StopArgs {
                 }
             },
         };
-        let stopped = client.stop(&StopRequest { id, reason: self.reason }).await?;
+        let stopped = stop(client, StopRequest { id, reason: self.reason }).await?;
         app.console.show(&stopped)?;
         if !stopped.tasks.is_empty() {
             app.console.hint("integrated work stays; `kapelle resume` goes on with the rest");
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// Stops something. That nothing runs is no failure when everything was to be stopped.
+pub(super) async fn stop(client: &Client, request: StopRequest) -> Result<StopAccepted, Error> {
+    match client.stop(&request).await {
+        Err(Error::Refused(problem))
+            if request.id.is_none() && problem.code == "nothing_to_stop" =>
+        {
+            Ok(StopAccepted { tasks: Vec::new() })
+        }
+        result => result,
     }
 }
 

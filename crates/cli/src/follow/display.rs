@@ -65,11 +65,11 @@ impl<'c> Display<'c> {
             live.lines.push(live.multi.insert_before(&live.footer, plain_line()));
         }
         for (line, text) in live.lines.iter().zip(lines) {
-            line.set_message(text);
+            say(line, text);
         }
         let (done, all) = picture.progress();
         let footer = format!("{}  {}", bar(&canvas, done, all, BAR), picture.footer(&canvas));
-        live.footer.set_message(canvas.fit(&footer));
+        say(&live.footer, canvas.fit(&footer));
     }
 
     /// Clears what is redrawn.
@@ -78,6 +78,13 @@ impl<'c> Display<'c> {
             // As above.
             let _ = live.multi.clear();
         }
+    }
+}
+
+/// Every message is drawn, so the same one is not said again.
+fn say(line: &ProgressBar, text: String) {
+    if line.message() != text {
+        line.set_message(text);
     }
 }
 

@@ -13,13 +13,19 @@ const RUNNING_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Picture {
     detail: RunDetail,
+    /// Key and title of each task, by every name that it goes by.
     titles: BTreeMap<String, (String, String)>,
 }
 
 impl Picture {
     pub(super) fn new(detail: RunDetail) -> Self {
-        let title = |task: &TaskView| (task.id.clone(), (task.key.clone(), task.title.clone()));
-        let titles = detail.tasks.iter().map(title).collect();
+        let mut titles = BTreeMap::new();
+        for (index, task) in detail.tasks.iter().enumerate() {
+            let title = (task.key.clone(), task.title.clone());
+            // Events name tasks by their place in the plan.
+            titles.insert(format!("{}/t{index}", task.run), title.clone());
+            titles.insert(task.id.clone(), title);
+        }
         Self { detail, titles }
     }
 
@@ -219,8 +225,11 @@ mod tests {
         for kind in ["attempt_offered", "dependencies_met", "task_submitted"] {
             assert!(!told(kind, true) && !told(kind, false), "{kind}");
         }
-        let line = picture.line(&Canvas::plain(), &event("task_failed"), false).expect("a line");
-        assert!(line.ends_with("✘ 1.2 Task parser  as it happened"), "{line}");
+        for name in ["r-42/1.2", "r-42/t1"] {
+            let event = EventView { task: Some(name.to_owned()), ..event("task_failed") };
+            let line = picture.line(&Canvas::plain(), &event, false).expect("a line");
+            assert!(line.ends_with("✘ 1.2 Task parser  as it happened"), "{line}");
+        }
     }
 
     #[test]

@@ -37,6 +37,9 @@ use crate::project::Project;
 /// What limits a run is its own concurrency; this only bounds all runs together.
 const SLOTS: u32 = 64;
 
+/// How the names of sockets begin that only one command uses.
+const PRIVATE: &str = "private-";
+
 /// Connections to the state database are idle most of the time; its log is folded this often.
 const CHECKPOINT_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -44,6 +47,7 @@ const CHECKPOINT_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Hosted {
     store: Arc<Store>,
+    socket: PathBuf,
     /// Held so that the bus stays open where no worker is started.
     _bus: memory::MemoryWorker,
     /// Makes attempts.
@@ -92,6 +96,11 @@ impl Hosted {
         self.core.finish().await;
         self.store.close().await.map_err(Error::Store)?;
         Ok(Ending { failed: self.failed.load(Ordering::Relaxed) })
+    }
+
+    /// The socket that it answers on.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Returns when somebody else wants it to end, or when it can't go on.
@@ -145,6 +154,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let (coordinator_end, worker_end) = memory::bus();
     let hosted = Hosted {
         store: Arc::clone(&ground.store),
+        socket: socket_for(project, need),
         _bus: worker_end.clone(),
         worker: Group::default(),
         merges: Group::default(),
@@ -175,7 +185,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
         role: role(need),
         shutdown: hosted.wanted.clone(),
     });
-    serve(project, service, &hosted).await?;
+    serve(project, need, service, &hosted).await?;
     let watched = hosted.watch("dispatch", loop_.run(hosted.core.end.clone()));
     hosted.core.tasks.spawn(watched);
     let collected = transcripts.collect(coordinator_end);
@@ -183,6 +193,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     hosted.core.tasks.spawn(async move { until.run_until_cancelled(collected).await });
     hosted.core.tasks.spawn(checkpoints(Arc::clone(&ground.store), hosted.core.end.clone()));
     if need == Need::Work {
+        clear_results(&engine, &ground.places.sub("results")).await?;
         let integrator = Integrator {
             project: ground.project.clone(),
             engine,
@@ -243,9 +254,13 @@ async fn prepare(project: &Project) -> Result<Ground, Error> {
         tracing::warn!(error = %Chain(&error), "processes of an earlier coordinator can't be looked for");
     }
     clear(&places.sub("work")).await?;
+    clear_private_sockets(&places.root);
     let results = places.sub("results");
-    std::fs::create_dir_all(&results)
-        .map_err(|source| Error::Directory { path: results, doing: "made", source })?;
+    std::fs::create_dir_all(&results).map_err(|source| Error::Directory {
+        path: results,
+        doing: "made",
+        source,
+    })?;
     let config = Arc::new(project.config().clone());
     let author = author(&config, &repository).await?;
     let clock = Clock::system();
@@ -283,6 +298,35 @@ async fn clear(directory: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(directory).map_err(failed("made"))
 }
 
+/// Removes results that nobody waits for: their attempts were cut off before they were reported.
+async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<(), Error> {
+    let awaited = engine.read(|world| {
+        let tasks = world.runs().filter(|run| !run.is_finished()).flat_map(|run| &run.tasks);
+        let attempts = tasks.filter_map(|task| task.record.attempt.as_ref());
+        let results = attempts.filter_map(|attempt| attempt.report.as_ref()?.result.as_ref());
+        results.map(|result| PathBuf::from(&result.bundle)).collect::<Vec<PathBuf>>()
+    });
+    let awaited = awaited.await.unwrap_or_default();
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !awaited.contains(&path) {
+            std::fs::remove_file(&path)
+                .map_err(|source| Error::Directory { path, doing: "cleared", source })?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the sockets of commands that were killed.
+fn clear_private_sockets(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PRIVATE) {
+            // One that stays does no harm.
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+}
+
 async fn author(config: &Config, repository: &Repository) -> Result<Identity, Error> {
     match (&config.integrate.author_name, &config.integrate.author_email) {
         (Some(name), Some(email)) => Identity::new(name, email).map_err(Error::Author),
@@ -301,13 +345,23 @@ fn environment(ours: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsStri
         .collect()
 }
 
-async fn serve(project: &Project, service: Service, hosted: &Hosted) -> Result<(), Error> {
+/// Where it answers: on the project's socket when work is done, else only for this command.
+fn socket_for(project: &Project, need: Need) -> PathBuf {
+    match need {
+        Need::Work => project.socket(),
+        Need::Read | Need::Write => {
+            project.state_directory().join(format!("{PRIVATE}{}.sock", std::process::id()))
+        }
+    }
+}
+
+async fn serve(project: &Project, need: Need, service: Service, hosted: &Hosted) -> Result<(), Error> {
     let until = hosted.server.end.clone();
-    let unix = http::bind_unix(&project.socket(), Stale::Replace).await.map_err(Error::Socket)?;
+    let unix = http::bind_unix(&hosted.socket, Stale::Replace).await.map_err(Error::Socket)?;
     let router = http::router(service.clone(), Access::Socket);
     hosted.server.tasks.spawn(unix.serve(router, until.clone()));
     let server = &project.config().server;
-    let Some(address) = server.listen else { return Ok(()) };
+    let Some(address) = server.listen.filter(|_| need == Need::Work) else { return Ok(()) };
     let reach = if server.allow_remote { Reach::Anywhere } else { Reach::Loopback };
     let tcp = http::bind_tcp(address, reach).await.map_err(Error::Socket)?;
     let bound = match tcp.address() {

@@ -14,6 +14,9 @@ use super::sanitize::sanitize;
 use super::{Color, Format, Show};
 use crate::error::{Error, Problem};
 
+/// Cells of a line where nobody knows better.
+const USUAL_WIDTH: usize = 80;
+
 /// What the flags and the environment say about output.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -58,10 +61,7 @@ impl Console {
         let canvas = |terminal: bool, term: &console::Term| Canvas {
             color: colored(settings.color, terminal, dumb, says),
             ascii: settings.ascii,
-            width: terminal
-                .then(|| term.size_checked())
-                .flatten()
-                .map(|(_, columns)| columns.into()),
+            width: terminal.then(|| width(term, says("COLUMNS"))),
             now: 0,
         };
         Self {
@@ -253,6 +253,13 @@ impl Console {
         io::stdin().read_line(&mut line).map_err(Error::Input)?;
         Ok(Some(line.trim().to_owned()))
     }
+}
+
+/// The width of a terminal. Some don't know theirs; then the environment may.
+fn width(term: &console::Term, columns: Option<&OsString>) -> usize {
+    let known = term.size_checked().map(|(_, columns)| usize::from(columns));
+    let told = || columns?.to_str()?.parse().ok().filter(|columns| *columns > 0);
+    known.or_else(told).unwrap_or(USUAL_WIDTH)
 }
 
 /// Whether colors are used, by the conventions of the terminal world.

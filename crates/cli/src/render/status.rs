@@ -53,7 +53,7 @@ fn tasks<'t>(canvas: &Canvas, status: &'t StatusView, which: impl Fn(&TaskView) 
 }
 
 fn streams(canvas: &Canvas, streams: &[&StreamView]) -> String {
-    let columns = [("", Align::Left); 6];
+    let columns = [("", Align::Left); 5];
     let mut table = Table::new(&columns, 1).indent(2);
     for stream in streams.iter().take(STREAMS_MAX) {
         table.row([
@@ -65,7 +65,6 @@ fn streams(canvas: &Canvas, streams: &[&StreamView]) -> String {
                 .map(|tag| format!("{}{tag}", canvas.sign("⭐", "*")))
                 .unwrap_or_default(),
             stream.effort.clone().unwrap_or_default(),
-            stream.claimed_by.clone().unwrap_or_default(),
             stream.reason.clone().unwrap_or_default(),
         ]);
     }
@@ -111,7 +110,9 @@ impl Show for StatusView {
         let waiting = tasks(canvas, self, |task| !troubled(task) && !working(task));
         section(canvas, &mut text, "Waiting", &waiting);
         let available: Vec<&StreamView> = self.streams.iter().filter(|s| s.available).collect();
-        let others: Vec<&StreamView> = self.streams.iter().filter(|s| !s.available).collect();
+        // Those that a run has are among the tasks above.
+        let unclaimed = |stream: &&StreamView| !stream.available && stream.claimed_by.is_none();
+        let others: Vec<&StreamView> = self.streams.iter().filter(unclaimed).collect();
         section(canvas, &mut text, "Can start now", &streams(canvas, &available));
         section(canvas, &mut text, "Not available", &streams(canvas, &others));
         section(canvas, &mut text, "Open runs", &runs(canvas, &self.open_runs));

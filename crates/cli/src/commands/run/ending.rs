@@ -10,7 +10,7 @@ use crate::view::{ReportView, RunDetail, TaskReport};
 const WHY_MAX: usize = 3;
 
 /// Prints how a run ended, with the commands that come next.
-pub(super) fn tell(app: &App, report: &ReportView) -> Result<Exit, Error> {
+pub(in crate::commands) fn tell(app: &App, report: &ReportView) -> Result<Exit, Error> {
     let exit = exit(report);
     match app.console.format() {
         Format::Json | Format::Ndjson => app.console.show_one(report)?,
