@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-/// A text with placeholders: [`Variable`] lists what can stand between `{{` and `}}`. Braces
-/// around anything that does not look like a lower-case name are plain text.
+/// A text with placeholders: `{{run}}`, `{{task}}`, `{{stream}}`, `{{name}}`, `{{attempt}}`,
+/// `{{prompt}}`, `{{feedback}}` and `{{answer}}`. Braces around anything that does not look like
+/// a lower-case name are plain text.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Template(Vec<Part>);
