@@ -1,1 +1,12 @@
-//! Placeholder
+//! What system tests share: a throw-away project, the real program, and looking at processes.
+//!
+//! Everything is real: git, the program as it is built, child processes, the file system. Nothing
+//! here knows how the program works inside.
+
+mod processes;
+mod project;
+mod random;
+
+pub use processes::{descendants, kill_tree, living_in};
+pub use project::{Finished, Project, Running, stream};
+pub use random::Random;

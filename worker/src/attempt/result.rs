@@ -31,7 +31,6 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
             return report(desk, ended, Some((failure_of(&error), summary)), checks, None);
         }
     };
-    let result = keep(desk, &snapshot).await;
     if desk.grant.verify && ended.stopped.is_none() {
         checks.extend(static_checks(desk, &snapshot));
         let worth_running = verdict_of(&checks) == Verdict::Pass;
@@ -39,6 +38,9 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
             checks.extend(run_checks(desk, workspace).await);
         }
     }
+    // What isn't done stays in the workspace; only what is to be integrated travels.
+    let (outcome, _) = outcome_of(&ended, verdict_of(&checks), &checks);
+    let result = if outcome == Outcome::Completed { keep(desk, &snapshot).await } else { Ok(None) };
     match result {
         Ok(result) => report(desk, ended, None, checks, result),
         Err(error) => {

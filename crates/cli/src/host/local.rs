@@ -15,6 +15,7 @@ use kapelle_coordinator::project::Project as Served;
 use kapelle_coordinator::service::{self, Service};
 use kapelle_coordinator::transcripts::Transcripts;
 use kapelle_domain::ids::WorkerId;
+use kapelle_domain::task::TaskState;
 use kapelle_domain::worker::Registration;
 use kapelle_git::{Identity, Repository};
 use kapelle_runtime::clock::Clock;
@@ -301,8 +302,9 @@ async fn clear(directory: &Path) -> Result<(), Error> {
 /// Removes results that nobody waits for: their attempts were cut off before they were reported.
 async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<(), Error> {
     let awaited = engine.read(|world| {
-        let tasks = world.runs().filter(|run| !run.is_finished()).flat_map(|run| &run.tasks);
-        let attempts = tasks.filter_map(|task| task.record.attempt.as_ref());
+        let tasks = world.runs().flat_map(|run| &run.tasks);
+        let waiting = tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
+        let attempts = waiting.filter_map(|task| task.record.attempt.as_ref());
         let results = attempts.filter_map(|attempt| attempt.report.as_ref()?.result.as_ref());
         results.map(|result| PathBuf::from(&result.bundle)).collect::<Vec<PathBuf>>()
     });

@@ -1,0 +1,6 @@
+//! The program as its users run it: whole runs, kills, second terminals, bad input.
+
+mod bad_input;
+mod kills;
+mod runs;
+mod terminals;

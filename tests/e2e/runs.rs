@@ -1,0 +1,142 @@
+//! Whole runs: what is started, verified, integrated, written down.
+
+use kapelle_tests::{Project, living_in, stream};
+
+const WRITE: &str = "mkdir -p out; echo \"$KAPELLE_STREAM_NAME\" > out/$KAPELLE_STREAM; echo done";
+
+fn chain() -> Vec<String> {
+    vec![
+        stream("1.1", "First", &[]),
+        stream("1.2", "Second", &["1.1"]),
+        stream("1.3", "Third", &[]),
+        stream("1.10", "Tenth", &["1.2", "1.3"]),
+    ]
+}
+
+#[test]
+fn a_batch_does_everything_in_order_and_keeps_the_roadmap_true() {
+    let project = Project::with_streams(&chain(), WRITE, "");
+    let finished = project.kapelle(&["batch", "-n", "2"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let integrated = project.integrated("main");
+    let position = |id: &str| integrated.iter().position(|key| key == id).expect(id);
+    assert!(position("1.1") < position("1.2") && position("1.2") < position("1.10"), "{integrated:?}");
+    assert_eq!(integrated.len(), 4);
+    assert_eq!(project.read("out/1.10"), "Tenth\n");
+    assert_eq!(project.read("plans/roadmap.md").matches("✅ Complete").count(), 4);
+    assert_eq!(project.git(&["status", "--porcelain"]), "");
+    let again = project.kapelle(&["batch"]);
+    assert_ne!(again.code, Some(0), "nothing is left to do");
+    assert!(again.stderr.contains("no work stream is available"), "{again:?}");
+}
+
+#[test]
+fn one_run_does_one_stream_and_a_dry_run_none() {
+    let project = Project::with_streams(&chain(), WRITE, "");
+    let plan = project.kapelle(&["run", "--dry-run"]);
+    assert_eq!((plan.code, project.integrated("main").len()), (Some(0), 0), "{plan:?}");
+    assert_eq!(project.kapelle(&["run", "1.3"]).code, Some(0));
+    assert_eq!(project.integrated("main"), ["1.3"]);
+    let waits = project.kapelle(&["run", "1.10"]);
+    assert!(waits.stderr.contains("it waits for 1.2"), "{waits:?}");
+    let unknown = project.kapelle(&["run", "7.7"]);
+    assert_eq!(unknown.code, Some(3), "{unknown:?}");
+}
+
+#[test]
+fn an_agent_that_says_done_and_changed_nothing_is_not_believed() {
+    let project = Project::with_streams(&[stream("1.1", "Lie", &[])], "echo all done", "");
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(11), "{finished:?}");
+    assert!(project.integrated("main").is_empty());
+    let why = project.kapelle(&["why", "1.1"]);
+    assert!(why.stdout.contains("changed nothing"), "{why:?}");
+}
+
+#[test]
+fn a_failed_check_is_told_to_the_next_attempt_which_mends_it() {
+    let agent = "if grep -q 'wrong value' \"$KAPELLE_PROMPT_FILE\"; then echo right > value; else echo wrong > value; fi";
+    let checks = "verify: {checks: [{name: value, command: 'grep -qx right value || { echo wrong value; exit 1; }'}]}\n";
+    let project = Project::with_streams(&[stream("1.1", "Mend", &[])], agent, checks);
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(project.read("value"), "right\n");
+    let report = project.json(&["report", "--json"]);
+    let attempts = report["tasks"][0]["attempts"].as_array().expect("attempts");
+    assert_eq!(attempts.len(), 2, "{report}");
+    assert_eq!((&attempts[0]["outcome"], &attempts[1]["outcome"]), (&"checks_failed".into(), &"completed".into()));
+}
+
+#[test]
+fn a_conflict_goes_back_and_is_resolved_on_what_was_merged_meanwhile() {
+    let agent = "sleep 0.3; echo \"$KAPELLE_STREAM\" >> shared.txt";
+    let streams = [stream("1.1", "One", &[]), stream("1.2", "Two", &[])];
+    let project = Project::with_streams(&streams, agent, "retry: {app_attempts: 3, backoff_base: 10ms}\n");
+    // The retry section stands twice; the later one is the test's own.
+    let config = project.read("kapelle.yaml").replace("retry: {backoff_base: 10ms, backoff_max: 50ms}\n", "");
+    project.write("kapelle.yaml", &config);
+    project.write("shared.txt", "0\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "shared"]);
+    let finished = project.kapelle(&["parallel", "-n", "2"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let mut lines: Vec<String> = project.read("shared.txt").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["0", "1.1", "1.2"]);
+    let report = project.json(&["report", "--json"]);
+    let attempts: Vec<usize> = report["tasks"]
+        .as_array()
+        .expect("tasks")
+        .iter()
+        .map(|task| task["attempts"].as_array().expect("attempts").len())
+        .collect();
+    assert_eq!(attempts.iter().sum::<usize>(), 3, "one of the two had to try again: {report}");
+}
+
+#[test]
+fn a_dirty_working_copy_is_never_touched() {
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], WRITE, "");
+    project.write("plans/roadmap.md", &format!("{}\nA note of the user's.\n", project.read("plans/roadmap.md")));
+    let before = project.git(&["status", "--porcelain"]);
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!((finished.stdout + &finished.stderr).contains("kapelle/r-1"), "it says where results are");
+    assert_eq!(project.git(&["status", "--porcelain"]), before);
+    assert!(project.integrated("main").is_empty());
+    assert_eq!(project.integrated("kapelle/r-1"), ["1.1"]);
+}
+
+#[test]
+fn a_roadmap_that_is_edited_while_it_runs_stays_the_users() {
+    let agent = "sleep 1; mkdir -p out; echo x > out/$KAPELLE_STREAM";
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], agent, "");
+    let running = project.start(&["run"]);
+    project.wait_for("an agent", || {
+        (!living_in(&project.root().join(".kapelle/work")).is_empty()).then_some(())
+    });
+    let edited = format!("{}\nA note of the user's.\n", project.read("plans/roadmap.md"));
+    project.write("plans/roadmap.md", &edited);
+    let finished = running.wait();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(project.read("plans/roadmap.md"), edited);
+    assert_eq!(project.integrated("kapelle/r-1"), ["1.1"]);
+}
+
+#[test]
+fn a_stop_ends_agents_that_ignore_signals_with_all_they_started() {
+    let agent = "trap '' TERM INT; (setsid sleep 600 &); sleep 600";
+    let slow = "    stop_grace: 200ms\n    kill_grace: 200ms\n";
+    let project = Project::with_streams(&[stream("1.1", "Stubborn", &[])], agent, "");
+    let config = project.read("kapelle.yaml").replace("retry:", &format!("{slow}retry:"));
+    project.write("kapelle.yaml", &config);
+    project.git(&["commit", "--quiet", "-am", "config"]);
+    let running = project.start(&["run"]);
+    project.wait_for("the agent", || (living_in(&project.root().join(".kapelle/work")).len() >= 2).then_some(()));
+    let stopped = project.kapelle(&["stop", "r-1"]);
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let finished = running.wait();
+    assert_ne!(finished.code, Some(0), "{finished:?}");
+    assert!(living_in(project.around()).is_empty(), "{:?}", living_in(project.around()));
+    let runs = project.json(&["runs", "--json"]);
+    assert!(runs.to_string().contains("cancelled"), "{runs}");
+}
