@@ -278,3 +278,33 @@ async fn read_tail(stream: Option<impl AsyncRead + Unpin>) -> Result<String, io:
     let start = tail.len().saturating_sub(STDERR_TAIL_BYTES);
     Ok(String::from_utf8_lossy(&tail[start..]).trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::{Git, find_git};
+    use crate::Error;
+
+    #[test]
+    fn a_missing_git_is_said_so() {
+        for path in ["", "/nonexistent", "/dev"] {
+            assert!(matches!(find_git(OsStr::new(path)), Err(Error::GitMissing)), "{path:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn output_is_bounded_and_errors_keep_their_tail() {
+        let git = || Git::isolated("testing", std::path::Path::new("/")).unwrap();
+        let mut short = git().arg("version");
+        short.stdout_limit = 5;
+        let result = short.output().await;
+        assert!(matches!(result, Err(Error::TooLarge { limit: 5, .. })), "{result:?}");
+        match git().arg("no-such-command").output().await {
+            Err(Error::Git { code: Some(1), stderr, .. }) => {
+                assert!(stderr.contains("no-such-command"), "{stderr}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

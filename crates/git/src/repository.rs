@@ -40,16 +40,18 @@ pub struct Head {
 pub async fn git_version() -> Result<String, Error> {
     let action = "asking for its version";
     let output = Git::isolated(action, Path::new("/"))?.arg("version").output().await?;
-    let text = String::from_utf8_lossy(&output);
-    let version = text.trim().strip_prefix("git version ").unwrap_or_default();
+    usable_version(&String::from_utf8_lossy(&output))
+        .unwrap_or_else(|| Err(Error::unexpected_output(action, &output)))
+}
+
+/// Reads what `git version` prints; `None` when it is something else.
+fn usable_version(output: &str) -> Option<Result<String, Error>> {
+    let version = output.trim().strip_prefix("git version ")?;
     let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) if (major, minor) >= OLDEST_GIT => Ok(version.to_owned()),
-        (Some(_), Some(_)) => {
-            Err(Error::GitTooOld { found: version.to_owned(), needed: OLDEST_GIT_TEXT })
-        }
-        _ => Err(Error::unexpected_output(action, &output)),
-    }
+    let found = (numbers.next()?, numbers.next()?);
+    let version = version.to_owned();
+    let too_old = |found| Error::GitTooOld { found, needed: OLDEST_GIT_TEXT };
+    Some(if found >= OLDEST_GIT { Ok(version) } else { Err(too_old(version)) })
 }
 
 impl Repository {
@@ -292,5 +294,24 @@ impl TreeEntry {
 
     pub(crate) fn is_submodule(&self) -> bool {
         self.mode == "160000"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usable_version;
+
+    #[test]
+    fn versions() {
+        let check = |output: &str, expected: Option<bool>| {
+            assert_eq!(usable_version(output).map(|version| version.is_ok()), expected, "{output}");
+        };
+        check("git version 2.39.5\n", Some(true));
+        check("git version 2.50.1 (Apple Git-155)", Some(true));
+        check("git version 3.0.rc1", Some(true));
+        check("git version 2.37.9", Some(false));
+        check("git version 1.99.0", Some(false));
+        check("git version next", None);
+        check("hub version 2.39", None);
     }
 }

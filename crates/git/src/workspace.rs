@@ -48,8 +48,12 @@ impl Repository {
     /// branch [`WORK_BRANCH`], with `identity` set so that an agent may commit.
     /// Files are the exact bytes of the commit: no line-end conversion, no filter.
     ///
+    /// The clone borrows its objects, so some reference of the repository must keep
+    /// `base` while the clone is in use.
+    ///
     /// # Errors
-    /// [`Error::UnknownCommit`]; [`Error::Io`] when `directory` exists already.
+    /// [`Error::UnknownCommit`]; [`Error::Io`] when `directory` exists already. A
+    /// failure may leave a part of the clone, for the caller to remove.
     pub async fn private_clone(
         &self,
         base: &CommitId,

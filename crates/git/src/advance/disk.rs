@@ -186,8 +186,8 @@ impl Repository {
             missing.extend_from_slice(&change.path);
             missing.push(0);
         }
-        let root = self.root.clone();
-        blocking(WRITING, move || remove_files(&root, &wrong, side)).await?;
+        let (root, all) = (self.root.clone(), changes.to_vec());
+        blocking(WRITING, move || remove_files(&root, &wrong, &all, side)).await?;
         if !missing.is_empty() {
             // Without --force: git makes what is missing and overwrites nothing.
             self.with_index(WRITING, &index, lock)?
@@ -286,25 +286,29 @@ fn is_beginning(root: BorrowedFd<'_>, path: &[u8], whole: &[u8]) -> bool {
     read.is_ok() && whole.starts_with(&found)
 }
 
-/// Makes room for what `side` has, and removes what it has not.
-fn remove_files(root: &Path, wrong: &[RawChange], side: Side) -> Result<(), Error> {
+/// Makes room for what `side` has: removes files of the other side, and then the
+/// directories that only the other side had.
+fn remove_files(
+    root: &Path,
+    wrong: &[RawChange],
+    all: &[RawChange],
+    side: Side,
+) -> Result<(), Error> {
     let at = open(root)?;
-    for change in wrong {
-        let path = change.path.as_slice();
+    for RawChange { path, .. } in wrong {
         if matches!(kind(at.as_fd(), path), None | Some(Kind::Directory)) {
             continue;
         }
         unlink(at.as_fd(), path, UnlinkatFlags::NoRemoveDir)
             .map_err(|errno| Error::io(WRITING, &root.join(path_of(path)), errno))?;
     }
-    for change in wrong.iter().filter(|change| version(change, side).is_none()) {
+    // Of all paths: git may have been killed between a file and its directory.
+    for change in all.iter().filter(|change| version(change, side).is_none()) {
         let mut path = change.path.as_slice();
         while let Some(end) = path.iter().rposition(|byte| *byte == b'/') {
             path = &path[..end];
             // Fails, rightly, when something is left in it.
-            if unlink(at.as_fd(), path, UnlinkatFlags::RemoveDir).is_err() {
-                break;
-            }
+            let _ = unlink(at.as_fd(), path, UnlinkatFlags::RemoveDir);
         }
     }
     Ok(())

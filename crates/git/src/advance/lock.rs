@@ -60,14 +60,21 @@ impl IndexLock {
                 Err(Error::Locked { .. }) => {}
                 taken => return taken,
             }
-            if let Some(file) = abandoned(git_dir, &path, advance)? {
-                let lock = Self { file, path, keep: true };
-                lock.clear_debris(&[INDEX])?;
+            if let Some(lock) = Self::take_abandoned(git_dir, advance)? {
                 return Ok(lock);
             }
             tokio::time::sleep(POLL).await;
         }
         Err(Error::Locked { path })
+    }
+
+    /// Takes the lock only from a dead process that held it for the same advance.
+    pub(super) fn take_abandoned(git_dir: &Path, advance: &Advance) -> Result<Option<Self>, Error> {
+        let path = git_dir.join("index.lock");
+        let Some(file) = abandoned(git_dir, &path, advance)? else { return Ok(None) };
+        let lock = Self { file, path, keep: true };
+        lock.clear_debris(&[INDEX])?;
+        Ok(Some(lock))
     }
 
     /// From here on, only [`IndexLock::release`] removes the lock.

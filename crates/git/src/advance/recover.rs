@@ -43,22 +43,34 @@ impl Repository {
     /// [`Error::Locked`] when a living process, or a dead one that was not ours,
     /// holds the index or the branch.
     pub async fn recover_advance(&self, advance: &Advance) -> Result<Recovered, Error> {
-        let Advance { branch, old, new } = advance;
-        let lock = IndexLock::take_over(&self.git_dir, advance).await?;
-        self.clear_stale_ref_locks(std::slice::from_ref(branch)).await?;
-        let recovered = match self.resolve(branch).await? {
-            Some(at) if at == *old => Recovered::NotStarted,
-            Some(at) if at == *new => {
-                if self.checked_out_branch().await?.as_ref() == Some(branch) {
-                    return self.recover_files(lock, advance).await;
-                }
-                Recovered::Completed
-            }
-            Some(at) if self.is_ancestor(new, &at).await? => Recovered::Completed,
-            by => Recovered::Superseded { by },
+        let branch = &advance.branch;
+        let here = self.checked_out_branch().await?.as_ref() == Some(branch);
+        let lock = if here {
+            Some(IndexLock::take_over(&self.git_dir, advance).await?)
+        } else {
+            // The user's index is not concerned, unless they left the branch since.
+            IndexLock::take_abandoned(&self.git_dir, advance)?
         };
-        lock.release()?;
-        Ok(recovered)
+        self.clear_stale_ref_locks(std::slice::from_ref(branch)).await?;
+        match (self.resolve(branch).await?, lock) {
+            (Some(at), Some(lock)) if here && at == advance.new => {
+                self.recover_files(lock, advance).await
+            }
+            (at, lock) => {
+                let recovered = self.position(at, advance).await?;
+                lock.map_or(Ok(()), IndexLock::release)?;
+                Ok(recovered)
+            }
+        }
+    }
+
+    /// What a branch says that is at `at`, files aside.
+    async fn position(&self, at: Option<CommitId>, advance: &Advance) -> Result<Recovered, Error> {
+        Ok(match at {
+            Some(at) if at == advance.old => Recovered::NotStarted,
+            Some(at) if self.is_ancestor(&advance.new, &at).await? => Recovered::Completed,
+            by => Recovered::Superseded { by },
+        })
     }
 
     async fn recover_files(&self, lock: IndexLock, advance: &Advance) -> Result<Recovered, Error> {

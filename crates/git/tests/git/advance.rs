@@ -31,7 +31,7 @@ pub(crate) async fn with_change() -> (Fixture, Advance) {
     }
     fs::set_permissions(root.join("script"), fs::Permissions::from_mode(0o755)).unwrap();
     symlink("edit", root.join("to link")).unwrap();
-    let large = "new and large\n".repeat(50_000);
+    let large = "new and large\n".repeat(200_000);
     let new = fixture.commit(
         &[
             ("edit", "new edit\n"),
@@ -248,6 +248,7 @@ async fn recovery_finishes_what_is_ours() {
         &[("edit", Some(""))],
         &[("gone", None), ("to link", None), ("large", Some("new and large\nnew an"))],
         &[("file becomes directory", None), ("file becomes directory/b", Some("new"))],
+        &[("directory becomes file/a", None)],
         &[("directory becomes file", None)],
         &[("directory becomes file", Some("ne"))],
         &[("added/größe\n", Some("new added\n")), ("unrelated", None)],

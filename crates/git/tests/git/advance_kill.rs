@@ -61,7 +61,6 @@ async fn recover_and_check(fixture: &Fixture, advance: &Advance, edit: Option<&s
     }
     let recovered = fixture.repository.recover_advance(advance).await;
     let recovered = recovered.unwrap_or_else(|error| panic!("{story}: {error:?}"));
-    if std::env::var("R").is_ok() { eprintln!("OUT {recovered:?}"); }
     let (at, paths): (&CommitId, Vec<PathBuf>) = match &recovered {
         Recovered::Completed => (&advance.new, Vec::new()),
         Recovered::NotStarted => (&advance.old, Vec::new()),
@@ -148,18 +147,18 @@ async fn killed_at_any_instant() {
     };
     let (fixture, advance) = with_change().await;
     let path = std::env::var("PATH").unwrap();
-    // How long the whole takes on this machine: the moments to choose from.
-    let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    assert!(start(&fixture, &advance, &path).wait().unwrap().success());
-    let whole = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - before;
-    let whole = u64::try_from(whole.as_micros()).unwrap();
-    fixture.git(&["reset", "-q", "--hard", advance.old.as_str()]);
-    let rounds: u64 = std::env::var("R").map_or(20, |r| r.parse().unwrap());
-    eprintln!("whole {whole}");
-    for round in 0..rounds {
+    let branch_file = fixture.root.join(".git/refs/heads/main");
+    for round in 0..20 {
         let mut victim = start(&fixture, &advance, &path);
+        // Three of four die in the short time after the branch has moved.
+        let in_the_middle = next(4) != 0;
+        let moved = || fs::read_to_string(&branch_file).unwrap().trim() == advance.new.as_str();
+        while in_the_middle && !moved() {
+            assert!(victim.try_wait().unwrap().is_none_or(|status| status.success()));
+        }
         // The moment is the test's subject; there is no condition to wait for.
-        tokio::time::sleep(Duration::from_micros(next(whole))).await;
+        let moment = next(if in_the_middle { 12_000 } else { 30_000 });
+        tokio::time::sleep(Duration::from_micros(moment)).await;
         let everything = next(2) == 0;
         let edit = [None, Some("edit"), Some("large"), Some("gone/deep/file")];
         let edit = edit[usize::try_from(next(4)).unwrap()];
@@ -171,6 +170,16 @@ async fn killed_at_any_instant() {
             wait_for_git_to_end(&fixture.root);
         }
         recover_and_check(&fixture, &advance, edit, &story).await;
+    }
+}
+
+#[tokio::test]
+async fn dropped_at_any_instant() {
+    let (fixture, advance) = with_change().await;
+    for moment in 0..25 {
+        let limit = Duration::from_millis(moment);
+        let _ = tokio::time::timeout(limit, fixture.repository.advance(&advance, "x")).await;
+        recover_and_check(&fixture, &advance, None, &format!("dropped after {limit:?}")).await;
     }
 }
 
