@@ -47,8 +47,11 @@ pub enum Followed {
     Detached,
     /// The run was told to stop.
     Stopped,
-    /// The coordinator of this process has drained; the run can be resumed.
-    Drained,
+    /// The coordinator of this process has drained.
+    Drained {
+        /// Whether the run ended meanwhile; otherwise it can be resumed.
+        ended: bool,
+    },
 }
 
 /// Why nothing more will happen.
@@ -112,7 +115,7 @@ impl<'a> Follower<'a> {
                 Ok(match end {
                     End::Run => Followed::Ended(Box::new(picture.into_detail())),
                     End::Unplaceable(agents) => Followed::Unplaceable(agents),
-                    End::Coordinator => Followed::Drained,
+                    End::Coordinator => Followed::Drained { ended: picture.has_ended() },
                 })
             }
         }
@@ -261,38 +264,38 @@ impl<'a> Follower<'a> {
         &mut self,
         hosted: &Hosted,
         interrupts: &mut Interrupts,
-        picture: Picture,
-        display: Display<'_>,
+        mut picture: Picture,
+        mut display: Display<'_>,
     ) -> Result<Followed, Error> {
         let working = plural(picture.working(), "agent");
         display.line(&format!(
             "Nothing new is started; {working} at work may finish. Ctrl-C again stops them now."
         ));
         let mut drained = std::pin::pin!(hosted.finish(How::Drain));
+        let mut redraw = tokio::time::interval(REDRAW);
         let mut watching = true;
-        loop {
+        let ending = loop {
             tokio::select! {
-                ending = &mut drained => {
-                    display.finish();
-                    ending?;
-                    return Ok(Followed::Drained);
-                }
+                ending = &mut drained => break ending,
                 () = interrupts.next() => {
                     display.line("Stopping the agents now.");
-                    let ending = hosted.finish(How::Stop).await;
-                    display.finish();
-                    ending?;
-                    return Ok(Followed::Drained);
+                    break hosted.finish(How::Stop).await;
                 }
                 entry = self.entries.next(), if watching => match entry {
                     Some(Ok(Watched::Event(event))) => {
                         self.tell(&event, &picture, &display)?;
+                        // The coordinator may be too far gone to be asked.
+                        picture.apply(&event);
                     }
                     Some(Ok(Watched::Reset)) => {}
                     Some(Err(_)) | None => watching = false,
                 },
+                _ = redraw.tick() => display.draw(&picture),
             }
-        }
+        };
+        display.finish();
+        ending?;
+        Ok(Followed::Drained { ended: picture.has_ended() })
     }
 }
 

@@ -210,7 +210,7 @@ async fn see_through(app: &App, connection: &Connection) -> Result<(), Error> {
             Followed::Unplaceable(_)
             | Followed::Detached
             | Followed::Stopped
-            | Followed::Drained => break,
+            | Followed::Drained { .. } => break,
         }
     }
     Ok(())

@@ -263,7 +263,12 @@ pub(super) async fn follow(
             app.console.note(&format!("{run} was told to stop."));
             Ok(Exit::Interrupted)
         }
-        Followed::Drained => {
+        Followed::Drained { ended: true } => {
+            app.console.note(&format!("{run} has ended."));
+            app.console.hint(&format!("kapelle report {run} tells it all"));
+            Ok(Exit::Interrupted)
+        }
+        Followed::Drained { ended: false } => {
             app.console.hint(&format!("kapelle resume {run} goes on with the rest"));
             Ok(Exit::Interrupted)
         }
@@ -292,7 +297,7 @@ async fn follow_others(
             Followed::Unplaceable(_)
             | Followed::Detached
             | Followed::Stopped
-            | Followed::Drained => return Ok(()),
+            | Followed::Drained { .. } => return Ok(()),
         }
     }
 }

@@ -34,6 +34,31 @@ impl Picture {
         *self = Self::new(detail);
     }
 
+    /// Takes over what an event says, when nobody can be asked for a newer view.
+    pub(super) fn apply(&mut self, event: &EventView) {
+        let state = match event.kind.as_str() {
+            "run_finished" if self.concerns(event) => {
+                "ended".clone_into(&mut self.detail.run.state);
+                return;
+            }
+            "attempt_ended" | "integration_queued" => "integrating",
+            "retry_scheduled" => "retry_wait",
+            "task_succeeded" => "succeeded",
+            "task_failed" => "failed",
+            "task_cancelled" => "cancelled",
+            _ => return,
+        };
+        let key = event.task.as_ref().and_then(|task| self.titles.get(task)).map(|(key, _)| key);
+        if let Some(task) = self.detail.tasks.iter_mut().find(|task| Some(&task.key) == key) {
+            state.clone_into(&mut task.state);
+        }
+        let mut counts = BTreeMap::new();
+        for task in &self.detail.tasks {
+            *counts.entry(task.state.clone()).or_default() += 1;
+        }
+        self.detail.run.counts = counts;
+    }
+
     pub(super) fn run_id(&self) -> &str {
         &self.detail.run.id
     }
@@ -230,6 +255,19 @@ mod tests {
             let line = picture.line(&Canvas::plain(), &event, false).expect("a line");
             assert!(line.ends_with("✘ 1.2 Task parser  as it happened"), "{line}");
         }
+    }
+
+    #[test]
+    fn events_alone_tell_what_has_ended() {
+        let mut picture = Picture::new(fixtures::detail());
+        assert_eq!((picture.working(), picture.progress()), (1, (1, 3)));
+        picture.apply(&event("task_succeeded"));
+        assert_eq!((picture.working(), picture.progress()), (0, (2, 3)));
+        assert!(!picture.has_ended());
+        picture.apply(&EventView { run: Some("r-7".to_owned()), ..event("run_finished") });
+        assert!(!picture.has_ended());
+        picture.apply(&event("run_finished"));
+        assert!(picture.has_ended());
     }
 
     #[test]

@@ -303,7 +303,8 @@ async fn clear(directory: &Path) -> Result<(), Error> {
 async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<(), Error> {
     let awaited = engine.read(|world| {
         let tasks = world.runs().flat_map(|run| &run.tasks);
-        let waiting = tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
+        let waiting =
+            tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
         let attempts = waiting.filter_map(|task| task.record.attempt.as_ref());
         let results = attempts.filter_map(|attempt| attempt.report.as_ref()?.result.as_ref());
         results.map(|result| PathBuf::from(&result.bundle)).collect::<Vec<PathBuf>>()
@@ -312,8 +313,11 @@ async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<()
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if !awaited.contains(&path) {
-            std::fs::remove_file(&path)
-                .map_err(|source| Error::Directory { path, doing: "cleared", source })?;
+            std::fs::remove_file(&path).map_err(|source| Error::Directory {
+                path,
+                doing: "cleared",
+                source,
+            })?;
         }
     }
     Ok(())
@@ -357,7 +361,12 @@ fn socket_for(project: &Project, need: Need) -> PathBuf {
     }
 }
 
-async fn serve(project: &Project, need: Need, service: Service, hosted: &Hosted) -> Result<(), Error> {
+async fn serve(
+    project: &Project,
+    need: Need,
+    service: Service,
+    hosted: &Hosted,
+) -> Result<(), Error> {
     let until = hosted.server.end.clone();
     let unix = http::bind_unix(&hosted.socket, Stale::Replace).await.map_err(Error::Socket)?;
     let router = http::router(service.clone(), Access::Socket);

@@ -31,19 +31,22 @@ fn closing(canvas: &Canvas, report: &ReportView) -> String {
     RunDetail { run: report.run.clone(), tasks }.text(canvas)
 }
 
-/// 0 when everything succeeded, 11 when only checks failed, else 10.
+/// 0 when everything succeeded, 11 when only checks failed, 15 when no agent could be run at all,
+/// else 10.
 fn exit(report: &ReportView) -> Exit {
     let failed: Vec<&TaskReport> =
         report.tasks.iter().filter(|report| report.task.state == "failed").collect();
-    let only_checks = |report: &&TaskReport| {
-        let last = report.attempts.last();
-        last.and_then(|attempt| attempt.outcome.as_deref()) == Some("checks_failed")
+    let all_ended_as = |outcome: &str| {
+        let last = |report: &TaskReport| report.attempts.last()?.outcome.clone();
+        !failed.is_empty() && failed.iter().all(|report| last(report).as_deref() == Some(outcome))
     };
     let stopped = report.tasks.iter().any(|report| report.task.state == "cancelled");
     if report.run.state == "succeeded" {
         Exit::Ok
-    } else if !failed.is_empty() && !stopped && failed.iter().all(only_checks) {
+    } else if !stopped && all_ended_as("checks_failed") {
         Exit::VerificationFailed
+    } else if !stopped && all_ended_as("unrunnable") {
+        Exit::Unplaceable
     } else {
         Exit::TasksFailed
     }
@@ -103,6 +106,7 @@ mod tests {
             Exit::TasksFailed,
         );
         check("failed", &[("failed", "timed_out")], Exit::TasksFailed);
+        check("failed", &[("failed", "unrunnable")], Exit::Unplaceable);
         check("cancelled", &[("cancelled", "cancelled")], Exit::TasksFailed);
     }
 
