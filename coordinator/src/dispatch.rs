@@ -51,7 +51,7 @@ pub struct Engine {
 /// Something that this process wants of the loop.
 enum Ask {
     Decide(Box<Input>, oneshot::Sender<Reply>),
-    Read(Box<dyn FnOnce(&World) + Send>),
+    Read(batch::Read),
     /// A finished run has to be in memory before the input makes sense.
     Recall(RunId, oneshot::Sender<Result<(), kapelle_store::Error>>),
 }
@@ -194,7 +194,11 @@ impl<B: CoordinatorEnd> Dispatch<B> {
     }
 
     /// Decides everything that is waiting, commits it, and lets its effects out.
-    async fn turn(&mut self, asks: &mut Vec<Ask>, requests: &mut Vec<Inbound>) -> Result<(), Error> {
+    async fn turn(
+        &mut self,
+        asks: &mut Vec<Ask>,
+        requests: &mut Vec<Inbound>,
+    ) -> Result<(), Error> {
         let mut pending = Pending::default();
         for inbound in requests.drain(..) {
             self.decide(&mut pending, input_of(inbound.request), Some(inbound.reply));
@@ -213,7 +217,12 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         self.finish(pending).await
     }
 
-    fn decide(&mut self, pending: &mut Pending, input: Input, reply: Option<oneshot::Sender<Reply>>) {
+    fn decide(
+        &mut self,
+        pending: &mut Pending,
+        input: Input,
+        reply: Option<oneshot::Sender<Reply>>,
+    ) {
         if pending.defect.is_some() {
             return;
         }
@@ -227,12 +236,19 @@ impl<B: CoordinatorEnd> Dispatch<B> {
             }
             // A refusal may rest on what this very batch decided, so it waits for the commit too.
             Err(rejection) => {
-                pending.replies.extend(reply.map(|reply| (reply, Err(Refusal::Rejected(rejection)))));
+                pending
+                    .replies
+                    .extend(reply.map(|reply| (reply, Err(Refusal::Rejected(rejection)))));
             }
         }
     }
 
-    fn record(&mut self, pending: &mut Pending, now: Timestamp, decision: kapelle_domain::engine::Decision) {
+    fn record(
+        &mut self,
+        pending: &mut Pending,
+        now: Timestamp,
+        decision: kapelle_domain::engine::Decision,
+    ) {
         for event in decision.events {
             if let Err(defect) = self.world.apply(now, &event) {
                 tracing::error!(event = event.name(), %defect, "a decision breaks a rule; it is dropped");
@@ -276,7 +292,11 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         Ok(())
     }
 
-    async fn commit_failed(&mut self, pending: Pending, error: kapelle_store::Error) -> Result<(), Error> {
+    async fn commit_failed(
+        &mut self,
+        pending: Pending,
+        error: kapelle_store::Error,
+    ) -> Result<(), Error> {
         if matches!(error, kapelle_store::Error::Deposed) {
             return Err(Error::Deposed);
         }
@@ -330,7 +350,8 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         let snapshot = self.parts.store.load().await.map_err(Error::Load)?;
         let last_seq = self.parts.store.last_seq().await.map_err(Error::Load)?;
         let limits = self.parts.limits.clone();
-        let mut world = World::restore(limits, snapshot, self.now()).map_err(Error::Inconsistent)?;
+        let mut world =
+            World::restore(limits, snapshot, self.now()).map_err(Error::Inconsistent)?;
         let earlier = std::mem::replace(&mut self.world, World::new(Limits::default()));
         world.take_over_sessions(earlier);
         self.world = world;
@@ -380,7 +401,9 @@ fn refuse_all(asks: &mut Vec<Ask>, requests: &mut Vec<Inbound>) {
 fn input_of(request: WorkerRequest) -> Input {
     match request {
         WorkerRequest::Register(registration) => Input::Register(registration),
-        WorkerRequest::Heartbeat { worker, session, held } => Input::Heartbeat { worker, session, held },
+        WorkerRequest::Heartbeat { worker, session, held } => {
+            Input::Heartbeat { worker, session, held }
+        }
         WorkerRequest::Drain { worker, session } => Input::Drain { worker, session },
         WorkerRequest::Leave { worker, session } => Input::Leave { worker, session },
         WorkerRequest::Claim(claim) => Input::Claim(claim),

@@ -28,7 +28,9 @@ use kapelle_domain::plan::{PlanSource, Target, TaskSpec};
 use kapelle_domain::prompt::tail;
 use kapelle_domain::roadmap::{Edit as RoadmapEdit, Roadmap, Status};
 use kapelle_domain::task::{Prepared, TaskState};
-use kapelle_git::{Advance, CommitId, Edit, Error as GitError, Identity, NewCommit, Recovered, RefName};
+use kapelle_git::{
+    Advance, CommitId, Edit, Error as GitError, Identity, NewCommit, Recovered, RefName,
+};
 use kapelle_runtime::clock::{self, Clock};
 use kapelle_runtime::telemetry::Chain;
 use tokio::sync::Notify;
@@ -111,9 +113,10 @@ enum Trouble {
 impl From<GitError> for Trouble {
     fn from(error: GitError) -> Self {
         match &error {
-            GitError::Conflict { .. } => {
-                Self::Work(format!("{}; what was integrated meanwhile changed the same places", Chain(&error)))
-            }
+            GitError::Conflict { .. } => Self::Work(format!(
+                "{}; what was integrated meanwhile changed the same places",
+                Chain(&error)
+            )),
             GitError::InvalidBundle { .. } => Self::Work(Chain(&error).to_string()),
             _ => Self::Machinery(Chain(&error).to_string()),
         }
@@ -156,7 +159,9 @@ impl Integrator {
                 let open = world.runs().filter(|run| !run.is_finished());
                 let waiting = open.flat_map(|run| run.tasks.iter().map(move |task| (run, task)));
                 let waiting = waiting.filter_map(|(run, task)| {
-                    let TaskState::Integrating { prepared } = &task.record.state else { return None };
+                    let TaskState::Integrating { prepared } = &task.record.state else {
+                        return None;
+                    };
                     let attempt = task.record.attempt.as_ref()?;
                     let waiting = Waiting {
                         attempt: task.attempt_id()?,
@@ -206,7 +211,9 @@ impl Integrator {
         for _ in 0..RACES_MAX {
             let branch = self.branch(waiting, &mut target).await?;
             let old = self.project.repository.resolve(&branch).await?;
-            let old = old.ok_or_else(|| Trouble::Machinery(format!("the branch {} is gone", branch.short())))?;
+            let old = old.ok_or_else(|| {
+                Trouble::Machinery(format!("the branch {} is gone", branch.short()))
+            })?;
             if let Some(commit) = self.already_in(waiting, &old).await? {
                 return self.done(waiting, &commit).await;
             }
@@ -221,7 +228,11 @@ impl Integrator {
 
     /// Finishes a move that was announced by a coordinator that is gone. False when nothing of it
     /// had happened.
-    async fn finish_announced(&self, waiting: &Waiting, prepared: &Prepared) -> Result<bool, Trouble> {
+    async fn finish_announced(
+        &self,
+        waiting: &Waiting,
+        prepared: &Prepared,
+    ) -> Result<bool, Trouble> {
         let advance = Advance {
             branch: RefName::branch(&prepared.branch)?,
             old: CommitId::new(prepared.old.as_str())?,
@@ -232,7 +243,9 @@ impl Integrator {
                 self.done(waiting, &advance.new).await?;
                 Ok(true)
             }
-            Recovered::NotStarted | Recovered::RolledBack { .. } | Recovered::Superseded { .. } => Ok(false),
+            Recovered::NotStarted | Recovered::RolledBack { .. } | Recovered::Superseded { .. } => {
+                Ok(false)
+            }
         }
     }
 
@@ -250,7 +263,9 @@ impl Integrator {
         let found =
             self.project.repository.import_bundle(&path, &base, &name, BUNDLE_BYTES_MAX).await?;
         if found != announced {
-            return Err(Trouble::Work("the bundle holds another commit than was reported".to_owned()));
+            return Err(Trouble::Work(
+                "the bundle holds another commit than was reported".to_owned(),
+            ));
         }
         Ok(Some(found))
     }
@@ -261,8 +276,11 @@ impl Integrator {
         let own = RefName::own_branch(&waiting.run.to_string())?;
         if target.branch != own.short() {
             let branch = RefName::branch(&target.branch)?;
-            let Some(reason) = target::obstacle(repository, &branch).await? else { return Ok(branch) };
-            let head = repository.resolve(&branch).await?.map_or(target.head.clone(), |at| at.to_string());
+            let Some(reason) = target::obstacle(repository, &branch).await? else {
+                return Ok(branch);
+            };
+            let head =
+                repository.resolve(&branch).await?.map_or(target.head.clone(), |at| at.to_string());
             self.tell(Input::SwitchTarget {
                 run: waiting.run,
                 branch: own.short().to_owned(),
@@ -279,7 +297,11 @@ impl Integrator {
     }
 
     /// The commit that integrated this attempt already, if one did.
-    async fn already_in(&self, waiting: &Waiting, at: &CommitId) -> Result<Option<CommitId>, Trouble> {
+    async fn already_in(
+        &self,
+        waiting: &Waiting,
+        at: &CommitId,
+    ) -> Result<Option<CommitId>, Trouble> {
         let since = waiting.base.clone().and_then(|base| CommitId::new(base).ok());
         let name = waiting.attempt.to_string();
         let found = self
@@ -291,7 +313,12 @@ impl Integrator {
         Ok(found.filter(|_| waiting.prepared.is_some()))
     }
 
-    async fn merge(&self, waiting: &Waiting, target: &CommitId, result: Option<&CommitId>) -> Result<CommitId, Trouble> {
+    async fn merge(
+        &self,
+        waiting: &Waiting,
+        target: &CommitId,
+        result: Option<&CommitId>,
+    ) -> Result<CommitId, Trouble> {
         let edits = self.roadmap_edit(waiting, target).await?;
         let commit = NewCommit {
             message: message::of(&waiting.spec, waiting.attempt, &waiting.title),
@@ -304,10 +331,16 @@ impl Integrator {
     }
 
     /// Marks the work stream complete in the target's version of the roadmap.
-    async fn roadmap_edit(&self, waiting: &Waiting, target: &CommitId) -> Result<Vec<Edit>, Trouble> {
+    async fn roadmap_edit(
+        &self,
+        waiting: &Waiting,
+        target: &CommitId,
+    ) -> Result<Vec<Edit>, Trouble> {
         let PlanSource::Roadmap { path, .. } = &waiting.source else { return Ok(Vec::new()) };
         let path = PathBuf::from(path);
-        let Some(bytes) = self.project.repository.read_file(target, &path, ROADMAP_BYTES_MAX).await? else {
+        let Some(bytes) =
+            self.project.repository.read_file(target, &path, ROADMAP_BYTES_MAX).await?
+        else {
             // It isn't committed on this branch; there is nothing to keep true.
             return Ok(Vec::new());
         };
@@ -336,8 +369,9 @@ impl Integrator {
         let directory = self.project.state.join("work").join(&name);
         kapelle_git::remove_tree(&directory).await?;
         let parent = self.project.state.join("work");
-        std::fs::create_dir_all(&parent)
-            .map_err(|error| Trouble::Machinery(format!("{} can't be made: {error}", parent.display())))?;
+        std::fs::create_dir_all(&parent).map_err(|error| {
+            Trouble::Machinery(format!("{} can't be made: {error}", parent.display()))
+        })?;
         let clone = self.project.repository.checkout_for_verification(merged, &directory).await?;
         let checks = (self.check)(clone.tree.clone(), name).await;
         if let Err(error) = kapelle_git::remove_tree(&directory).await {
@@ -351,11 +385,20 @@ impl Integrator {
         if failed.is_empty() {
             return Ok(());
         }
-        Err(Trouble::Work(format!("after merging with the target, checks fail: {}", failed.join("\n"))))
+        Err(Trouble::Work(format!(
+            "after merging with the target, checks fail: {}",
+            failed.join("\n")
+        )))
     }
 
     /// Announces the move, then makes it. False when the target moved meanwhile.
-    async fn advance(&self, waiting: &Waiting, branch: &RefName, old: &CommitId, new: &CommitId) -> Result<bool, Trouble> {
+    async fn advance(
+        &self,
+        waiting: &Waiting,
+        branch: &RefName,
+        old: &CommitId,
+        new: &CommitId,
+    ) -> Result<bool, Trouble> {
         self.tell(Input::PrepareIntegration {
             attempt: waiting.attempt,
             branch: branch.short().to_owned(),
@@ -395,7 +438,8 @@ impl Integrator {
     async fn forget_ref(&self, waiting: &Waiting) {
         let Some(result) = &waiting.result else { return };
         let removed = async {
-            let (name, at) = (attempt_ref(waiting.attempt)?, CommitId::new(result.commit.as_str())?);
+            let (name, at) =
+                (attempt_ref(waiting.attempt)?, CommitId::new(result.commit.as_str())?);
             self.project.repository.delete_ref(&name, &at).await
         };
         if let Err(error) = removed.await {
@@ -412,7 +456,9 @@ impl Integrator {
                     tracing::debug!(%rejection, "the merge queue was refused");
                     return Err(Trouble::Gone);
                 }
-                Err(Refusal::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(Refusal::Unavailable { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(200)).await
+                }
             }
         }
     }

@@ -26,7 +26,9 @@ pub struct Project {
 #[derive(Debug, thiserror::Error)]
 pub enum RoadmapError {
     /// The project has none.
-    #[error("the project has no roadmap; looked for plans/roadmap.md, ROADMAP.md, roadmap.md and docs/roadmap.md")]
+    #[error(
+        "the project has no roadmap; looked for plans/roadmap.md, ROADMAP.md, roadmap.md and docs/roadmap.md"
+    )]
     None,
     /// It can't be read.
     #[error("the roadmap {} can't be read", path.display())]
@@ -74,8 +76,10 @@ impl Project {
                 std::fs::read(&path).map(|bytes| Some(Roadmap::parse(&bytes)))
             }
         };
-        let read: std::io::Result<Option<Roadmap>> =
-            tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).and_then(|read| read);
+        let read: std::io::Result<Option<Roadmap>> = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|read| read);
         match read {
             Ok(Some(roadmap)) => Ok((relative, roadmap)),
             Ok(None) => Err(RoadmapError::TooLarge { path: relative }),
@@ -87,7 +91,10 @@ impl Project {
     #[must_use]
     pub fn limits(&self) -> Limits {
         let config = &self.config;
-        let per_agent = config.agents.iter().filter_map(|(name, agent)| Some((name.clone(), agent.max_parallel?)));
+        let per_agent = config
+            .agents
+            .iter()
+            .filter_map(|(name, agent)| Some((name.clone(), agent.max_parallel?)));
         Limits {
             total: config.limits.max_running.unwrap_or(u32::MAX),
             per_agent: per_agent.collect(),
@@ -132,4 +139,3 @@ impl Project {
         self.config.project.name.clone().or_else(directory).unwrap_or_else(|| "project".to_owned())
     }
 }
-

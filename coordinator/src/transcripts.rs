@@ -73,7 +73,8 @@ impl Transcripts {
         let mut tail = self.tail(attempt)?;
         let count = u64::try_from(chunk.lines.len()).unwrap_or(u64::MAX);
         let end = chunk.first.saturating_add(count).saturating_sub(1);
-        let known = usize::try_from((tail.lines + 1).saturating_sub(chunk.first)).unwrap_or(usize::MAX);
+        let known =
+            usize::try_from((tail.lines + 1).saturating_sub(chunk.first)).unwrap_or(usize::MAX);
         let fresh = chunk.lines.get(known..).unwrap_or_default();
         if !fresh.is_empty() && tail.bytes < ATTEMPT_BYTES_MAX {
             // Numbers stay the worker's, also behind lines that were lost with its disk.
@@ -117,7 +118,12 @@ impl Transcripts {
     ///
     /// # Errors
     /// When the file is there and can't be read.
-    pub async fn page(&self, attempt: AttemptId, after: u64, limit: usize) -> io::Result<Vec<LogLine>> {
+    pub async fn page(
+        &self,
+        attempt: AttemptId,
+        after: u64,
+        limit: usize,
+    ) -> io::Result<Vec<LogLine>> {
         let path = self.path(attempt);
         let read = move || {
             let file = match File::open(&path) {
@@ -204,7 +210,11 @@ fn measure(path: &Path) -> io::Result<Tail> {
     let last = content[..whole].split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
     let last: Option<LogLine> = last.and_then(|line| serde_json::from_slice(line).ok());
     let bytes = u64::try_from(whole).unwrap_or(u64::MAX);
-    Ok(Tail { lines: last.as_ref().map_or(0, |line| line.n), bytes, last: last.map(|line| line.text) })
+    Ok(Tail {
+        lines: last.as_ref().map_or(0, |line| line.n),
+        bytes,
+        last: last.map(|line| line.text),
+    })
 }
 
 #[cfg(test)]

@@ -55,7 +55,11 @@ fn a_missing_agent_program_fails_at_once_and_says_how_to_mend_it() {
     let finished = project.kapelle(&["run"]);
     refused(&finished, &["no-such-agent", "install it"]);
     let report = project.json(&["report", "--json"]);
-    assert_eq!(report["tasks"][0]["attempts"].as_array().map(Vec::len), Some(1), "no retry can help");
+    assert_eq!(
+        report["tasks"][0]["attempts"].as_array().map(Vec::len),
+        Some(1),
+        "no retry can help"
+    );
 }
 
 #[test]
@@ -66,7 +70,10 @@ fn an_agent_that_prints_a_gigabyte_is_read_in_bounded_space() {
     let logs = project.kapelle(&["logs", "1.1"]);
     assert!(logs.stdout.contains("were not kept"), "the gap is marked");
     let state = Command::new("du").args(["-sk", ".kapelle"]).current_dir(project.root()).output();
-    let kib = String::from_utf8_lossy(&state.expect("du runs").stdout).split('\t').next().map(str::to_owned);
+    let kib = String::from_utf8_lossy(&state.expect("du runs").stdout)
+        .split('\t')
+        .next()
+        .map(str::to_owned);
     let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("a size");
     assert!(kib < 512 * 1024, "{kib} KiB are kept");
 }
@@ -143,10 +150,14 @@ fn a_disk_that_is_full_or_read_only_is_named_and_nothing_is_lost() {
         .expect("unshare runs");
     let finished = Finished::from(output);
     assert!(finished.stdout.contains("codes "), "no mount namespace could be made: {finished:?}");
-    let codes: Vec<&str> = finished.stdout.lines().last().unwrap_or_default().split(' ').skip(1).collect();
+    let codes: Vec<&str> =
+        finished.stdout.lines().last().unwrap_or_default().split(' ').skip(1).collect();
     assert_eq!(codes.len(), 3, "{finished:?}");
     assert!(codes[0] != "0" && codes[1] != "0" && codes[2] == "0", "{finished:?}");
-    assert!(finished.stderr.contains("disk is full") || finished.stderr.contains("No space left"), "{finished:?}");
+    assert!(
+        finished.stderr.contains("disk is full") || finished.stderr.contains("No space left"),
+        "{finished:?}"
+    );
     assert!(finished.stderr.to_lowercase().contains("read-only"), "{finished:?}");
     assert_eq!(project.integrated("main"), ["1.1"]);
 }

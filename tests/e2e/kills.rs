@@ -44,7 +44,10 @@ fn a_batch_survives_twenty_kills() {
     }
     let finished = running.wait();
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    assert!(kills >= KILLS, "the batch was over after {kills} kills: it is too short for this test");
+    assert!(
+        kills >= KILLS,
+        "the batch was over after {kills} kills: it is too short for this test"
+    );
 
     let integrated = project.integrated("main");
     let distinct: BTreeSet<&String> = integrated.iter().collect();
@@ -87,7 +90,8 @@ fn check_leftovers(project: &Project) {
     assert_eq!(project.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
     project.git(&["fsck", "--no-dangling"]);
     for place in ["work", "results"] {
-        let left = std::fs::read_dir(project.root().join(".kapelle").join(place)).expect("a directory");
+        let left =
+            std::fs::read_dir(project.root().join(".kapelle").join(place)).expect("a directory");
         let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
         assert!(left.is_empty(), "{place}: {left:?}");
     }

@@ -20,7 +20,10 @@ fn a_batch_does_everything_in_order_and_keeps_the_roadmap_true() {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let integrated = project.integrated("main");
     let position = |id: &str| integrated.iter().position(|key| key == id).expect(id);
-    assert!(position("1.1") < position("1.2") && position("1.2") < position("1.10"), "{integrated:?}");
+    assert!(
+        position("1.1") < position("1.2") && position("1.2") < position("1.10"),
+        "{integrated:?}"
+    );
     assert_eq!(integrated.len(), 4);
     assert_eq!(project.read("out/1.10"), "Tenth\n");
     assert_eq!(project.read("plans/roadmap.md").matches("✅ Complete").count(), 4);
@@ -64,16 +67,22 @@ fn a_failed_check_is_told_to_the_next_attempt_which_mends_it() {
     let report = project.json(&["report", "--json"]);
     let attempts = report["tasks"][0]["attempts"].as_array().expect("attempts");
     assert_eq!(attempts.len(), 2, "{report}");
-    assert_eq!((&attempts[0]["outcome"], &attempts[1]["outcome"]), (&"checks_failed".into(), &"completed".into()));
+    assert_eq!(
+        (&attempts[0]["outcome"], &attempts[1]["outcome"]),
+        (&"checks_failed".into(), &"completed".into())
+    );
 }
 
 #[test]
 fn a_conflict_goes_back_and_is_resolved_on_what_was_merged_meanwhile() {
     let agent = "sleep 0.3; echo \"$KAPELLE_STREAM\" >> shared.txt";
     let streams = [stream("1.1", "One", &[]), stream("1.2", "Two", &[])];
-    let project = Project::with_streams(&streams, agent, "retry: {app_attempts: 3, backoff_base: 10ms}\n");
+    let project =
+        Project::with_streams(&streams, agent, "retry: {app_attempts: 3, backoff_base: 10ms}\n");
     // The retry section stands twice; the later one is the test's own.
-    let config = project.read("kapelle.yaml").replace("retry: {backoff_base: 10ms, backoff_max: 50ms}\n", "");
+    let config = project
+        .read("kapelle.yaml")
+        .replace("retry: {backoff_base: 10ms, backoff_max: 50ms}\n", "");
     project.write("kapelle.yaml", &config);
     project.write("shared.txt", "0\n");
     project.git(&["add", "-A"]);
@@ -96,11 +105,17 @@ fn a_conflict_goes_back_and_is_resolved_on_what_was_merged_meanwhile() {
 #[test]
 fn a_dirty_working_copy_is_never_touched() {
     let project = Project::with_streams(&[stream("1.1", "One", &[])], WRITE, "");
-    project.write("plans/roadmap.md", &format!("{}\nA note of the user's.\n", project.read("plans/roadmap.md")));
+    project.write(
+        "plans/roadmap.md",
+        &format!("{}\nA note of the user's.\n", project.read("plans/roadmap.md")),
+    );
     let before = project.git(&["status", "--porcelain"]);
     let finished = project.kapelle(&["run"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
-    assert!((finished.stdout + &finished.stderr).contains("kapelle/r-1"), "it says where results are");
+    assert!(
+        (finished.stdout + &finished.stderr).contains("kapelle/r-1"),
+        "it says where results are"
+    );
     assert_eq!(project.git(&["status", "--porcelain"]), before);
     assert!(project.integrated("main").is_empty());
     assert_eq!(project.integrated("kapelle/r-1"), ["1.1"]);
@@ -131,7 +146,9 @@ fn a_stop_ends_agents_that_ignore_signals_with_all_they_started() {
     project.write("kapelle.yaml", &config);
     project.git(&["commit", "--quiet", "-am", "config"]);
     let running = project.start(&["run"]);
-    project.wait_for("the agent", || (living_in(&project.root().join(".kapelle/work")).len() >= 2).then_some(()));
+    project.wait_for("the agent", || {
+        (living_in(&project.root().join(".kapelle/work")).len() >= 2).then_some(())
+    });
     let stopped = project.kapelle(&["stop", "r-1"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
     let finished = running.wait();

@@ -28,7 +28,8 @@ fn a_second_terminal_reaches_the_first() {
 fn of_many_that_start_at_once_one_leads_and_the_others_ask_it() {
     let streams: Vec<String> = (1..=4).map(|n| stream(&format!("1.{n}"), "Part", &[])).collect();
     let project = Project::with_streams(&streams, SLOW, "");
-    let all: Vec<_> = ["1.1", "1.2", "1.3", "1.4"].iter().map(|id| project.start(&["run", id])).collect();
+    let all: Vec<_> =
+        ["1.1", "1.2", "1.3", "1.4"].iter().map(|id| project.start(&["run", id])).collect();
     for (index, running) in all.into_iter().enumerate() {
         let finished = running.wait();
         assert_eq!(finished.code, Some(0), "{index}: {finished:?}");

@@ -163,7 +163,8 @@ impl Project {
     pub fn json(&self, args: &[&str]) -> Value {
         let finished = self.kapelle(args);
         assert_eq!(finished.code, Some(0), "{args:?}: {finished:?}");
-        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {finished:?}"))
+        serde_json::from_str(&finished.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}: {finished:?}"))
     }
 
     /// Starts the program.
@@ -241,6 +242,10 @@ impl Drop for Running {
 impl From<Output> for Finished {
     fn from(output: Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        Self {
+            code: output.status.code(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 }

@@ -95,10 +95,11 @@ impl<B: WorkerEnd> Worker<B> {
                     let work = take(Arc::clone(&session), offer, RequestId(request), Arc::clone(&self.workshop), stop.clone(), slot);
                     attempts.spawn(work);
                 }
-                Some(over) = services.join_next() => match over {
-                    Ok(Err(error)) => break Err(error),
-                    Ok(Ok(())) | Err(_) => {}
-                },
+                Some(over) = services.join_next() => {
+                    if let Ok(Err(error)) = over {
+                        break Err(error);
+                    }
+                }
                 // Reaped as they end, so that a long life doesn't collect them.
                 Some(_) = attempts.join_next() => {}
             }

@@ -74,7 +74,8 @@ async fn deliver<B: WorkerEnd>(bus: B, holder: Holder, mut queue: mpsc::Receiver
     let mut lines = Vec::new();
     while queue.recv_many(&mut lines, CHUNK_LINES_MAX).await > 0 {
         let count = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        let chunk = OutputChunk { holder: holder.clone(), first, lines: std::mem::take(&mut lines) };
+        let chunk =
+            OutputChunk { holder: holder.clone(), first, lines: std::mem::take(&mut lines) };
         loop {
             match bus.send_output(chunk.clone()).await {
                 Ok(_) => break,

@@ -46,7 +46,12 @@ impl Verifier {
     /// Runs the configured checks, or those that the tree itself suggests, one after the other.
     /// `say` gets a line for each as it begins and ends. Warnings that fail are passed checks
     /// with their reason in the detail.
-    pub async fn check(&self, tree: &Path, marker: &str, mut say: impl FnMut(String) + Send) -> Vec<Check> {
+    pub async fn check(
+        &self,
+        tree: &Path,
+        marker: &str,
+        mut say: impl FnMut(String) + Send,
+    ) -> Vec<Check> {
         let commands = self.settings.checks.clone().unwrap_or_else(|| detect(tree));
         let began = self.clock.now();
         let mut checks = Vec::with_capacity(commands.len());
@@ -62,7 +67,13 @@ impl Verifier {
         checks
     }
 
-    async fn run(&self, command: &config::Check, tree: &Path, marker: &str, limit: Duration) -> Check {
+    async fn run(
+        &self,
+        command: &config::Check,
+        tree: &Path,
+        marker: &str,
+        limit: Duration,
+    ) -> Check {
         let began = self.clock.now();
         let (verdict, detail) = if limit.is_zero() {
             (Verdict::Unknown, "no time was left for it".to_owned())

@@ -10,13 +10,16 @@ use kapelle_domain::ids::{RunId, TaskId};
 use kapelle_store::{Batch, ChangedTask};
 use tokio::sync::oneshot;
 
+/// A look at the memory between two batches.
+pub(super) type Read = Box<dyn FnOnce(&World) + Send>;
+
 /// Decisions of one turn of the loop, before their commit.
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) events: Vec<Recorded>,
     pub(super) effects: Vec<Effect>,
     pub(super) replies: Vec<(oneshot::Sender<Reply>, Reply)>,
-    pub(super) reads: Vec<Box<dyn FnOnce(&World) + Send>>,
+    pub(super) reads: Vec<Read>,
     pub(super) defect: Option<Defect>,
 }
 

@@ -49,7 +49,8 @@ pub async fn obstacle(repository: &Repository, branch: &RefName) -> Result<Optio
     Ok(match repository.branch_checkout_state(branch).await? {
         Checkout::Nowhere | Checkout::Here(WorkingCopy::Clean) => None,
         Checkout::Here(WorkingCopy::Dirty { paths }) => {
-            let named: Vec<String> = paths.iter().take(3).map(|path| path.display().to_string()).collect();
+            let named: Vec<String> =
+                paths.iter().take(3).map(|path| path.display().to_string()).collect();
             let more = if paths.len() > named.len() { " and others" } else { "" };
             Some(format!("the working copy has uncommitted changes in {}{more}", named.join(", ")))
         }

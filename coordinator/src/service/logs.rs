@@ -19,10 +19,20 @@ impl Service {
     ///
     /// # Errors
     /// When there is no such task or attempt, or its transcript can't be read.
-    pub async fn logs(&self, id: &str, after: u64, limit: u32, wait: Duration) -> Result<LogPage, Error> {
+    pub async fn logs(
+        &self,
+        id: &str,
+        after: u64,
+        limit: u32,
+        wait: Duration,
+    ) -> Result<LogPage, Error> {
         let limit = usize::try_from(limit.clamp(1, LINES_MAX)).unwrap_or(usize::MAX);
         let transcripts = &self.0.transcripts;
-        let deadline = self.0.clock.now().saturating_add(i64::try_from(wait.min(WAIT_MAX).as_millis()).unwrap_or(0));
+        let deadline = self
+            .0
+            .clock
+            .now()
+            .saturating_add(i64::try_from(wait.min(WAIT_MAX).as_millis()).unwrap_or(0));
         loop {
             let seen = transcripts.arrived();
             let (task, attempt) = self.find_attempt(id).await?;
@@ -36,7 +46,8 @@ impl Service {
                 transcripts.changed(Some(seen), Duration::from_millis(left.min(1_000))).await;
                 continue;
             };
-            let newest = task.record.attempt.as_ref().filter(|newest| newest.number == attempt.number);
+            let newest =
+                task.record.attempt.as_ref().filter(|newest| newest.number == attempt.number);
             let over = newest.is_none_or(|newest| newest.phase == Phase::Ended);
             let lines = transcripts.page(attempt, after, limit).await.map_err(|error| {
                 Error::internal("transcript", format!("the transcript can't be read: {error}"))

@@ -12,7 +12,8 @@ use kapelle_domain::task::TaskState;
 use kapelle_store::{RunFilter, RunStatus, StoredRun, StoredTask};
 
 use super::view::{
-    AttemptView, CommandView, RunDetail, RunPage, RunView, StatusView, StreamView, TaskView, WorkerView,
+    AttemptView, CommandView, RunDetail, RunPage, RunView, StatusView, StreamView, TaskView,
+    WorkerView,
 };
 use super::{Error, Service, show, why};
 use crate::project::RoadmapError;
@@ -41,7 +42,8 @@ impl Service {
             open_runs.push(self.run_view(run).await?);
             let stored = self.tasks_of(run.id).await?;
             for view in self.task_views(&stored).await? {
-                let done = ["succeeded", "failed", "cancelled", "skipped"].contains(&view.state.as_str());
+                let done =
+                    ["succeeded", "failed", "cancelled", "skipped"].contains(&view.state.as_str());
                 if !done {
                     claimed.insert(view.key.clone(), view.id.clone());
                     tasks.push(view);
@@ -148,7 +150,8 @@ impl Service {
     /// When there is none, or it can't be read.
     pub async fn roadmap(&self) -> Result<serde_json::Value, Error> {
         let (_, roadmap) = self.0.project.roadmap().await?;
-        serde_json::to_value(roadmap.view()).map_err(|error| Error::internal("roadmap", error.to_string()))
+        serde_json::to_value(roadmap.view())
+            .map_err(|error| Error::internal("roadmap", error.to_string()))
     }
 
     pub(super) async fn stored_run(&self, id: RunId) -> Result<StoredRun, Error> {
@@ -176,7 +179,9 @@ impl Service {
             let Some(last) = page.last() else { return Ok(note) };
             after = last.seq;
             for recorded in &page {
-                if let Event::Run { event: RunEvent::TargetSwitched { reason, .. }, .. } = &recorded.event {
+                if let Event::Run { event: RunEvent::TargetSwitched { reason, .. }, .. } =
+                    &recorded.event
+                {
                     note = Some(reason.clone());
                 }
             }

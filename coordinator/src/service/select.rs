@@ -20,7 +20,8 @@ impl Service {
         if text == "@last" {
             let latest = self.0.store.latest_run().await?;
             return latest.map(|run| run.id).ok_or_else(|| {
-                Error::not_found("no_runs", "there are no runs yet").hint("`kapelle run` starts one")
+                Error::not_found("no_runs", "there are no runs yet")
+                    .hint("`kapelle run` starts one")
             });
         }
         text.parse().map_err(|_| {
@@ -42,7 +43,8 @@ impl Service {
             let run = self.find_run(run).await?;
             return self.task_by_key(run, key).await?.ok_or_else(unknown);
         }
-        let filter = kapelle_store::RunFilter { status: None, before: None, limit: SEARCHED_RUNS_MAX };
+        let filter =
+            kapelle_store::RunFilter { status: None, before: None, limit: SEARCHED_RUNS_MAX };
         for run in self.0.store.runs(filter).await? {
             if let Some(task) = self.task_by_key(run.id, text).await? {
                 return Ok(task);
@@ -52,7 +54,10 @@ impl Service {
     }
 
     /// A task's attempt: the one behind `#`, else the newest.
-    pub(super) async fn find_attempt(&self, text: &str) -> Result<(StoredTask, Option<AttemptId>), Error> {
+    pub(super) async fn find_attempt(
+        &self,
+        text: &str,
+    ) -> Result<(StoredTask, Option<AttemptId>), Error> {
         let (task, number) = match text.split_once('#') {
             Some((task, number)) => {
                 let number: u32 = number.parse().map_err(|_| {

@@ -12,7 +12,8 @@ use kapelle_domain::worker::Worker;
 use kapelle_store::{StoredRun, StoredTask};
 
 use super::view::{
-    AttemptView, ChangesView, CheckView, CommandView, EventView, RunView, TaskView, UsageView, WorkerView,
+    AttemptView, ChangesView, CheckView, CommandView, EventView, RunView, TaskView, UsageView,
+    WorkerView,
 };
 
 pub(super) fn usage(usage: Usage) -> UsageView {
@@ -23,7 +24,12 @@ pub(super) fn usage(usage: Usage) -> UsageView {
     }
 }
 
-pub(super) fn run(stored: &StoredRun, counts: BTreeMap<String, u32>, used: Usage, note: Option<String>) -> RunView {
+pub(super) fn run(
+    stored: &StoredRun,
+    counts: BTreeMap<String, u32>,
+    used: Usage,
+    note: Option<String>,
+) -> RunView {
     let record = &stored.record;
     RunView {
         id: stored.id.to_string(),
@@ -84,7 +90,9 @@ pub(super) fn task(
         agent: stored.spec.agent.to_string(),
         attempt: attempt.map_or(0, |attempt| attempt.number),
         phase: attempt.map(|attempt| phase_name(attempt.phase).to_owned()),
-        worker: attempt.and_then(|attempt| attempt.grant.as_ref()).map(|grant| grant.worker.0.clone()),
+        worker: attempt
+            .and_then(|attempt| attempt.grant.as_ref())
+            .map(|grant| grant.worker.0.clone()),
         started_at: attempt.and_then(|attempt| attempt.started_at).map(|at| at.0),
         activity,
         commit,
@@ -212,11 +220,14 @@ fn message(event: &Event) -> String {
     match event {
         Event::Run { run, event } => format!("{run}: {}", run_message(event)),
         Event::Task { task, event } => format!("{task}: {}", task_message(event)),
-        Event::Worker { worker, event } => format!("worker {worker}: {}", match event {
-            WorkerEvent::Registered { .. } => "registered".to_owned(),
-            WorkerEvent::Draining => "takes no new work".to_owned(),
-            WorkerEvent::Gone { reason } => format!("gone: {reason}"),
-        }),
+        Event::Worker { worker, event } => format!(
+            "worker {worker}: {}",
+            match event {
+                WorkerEvent::Registered { .. } => "registered".to_owned(),
+                WorkerEvent::Draining => "takes no new work".to_owned(),
+                WorkerEvent::Gone { reason } => format!("gone: {reason}"),
+            }
+        ),
     }
 }
 
@@ -225,7 +236,9 @@ fn run_message(event: &RunEvent) -> String {
         RunEvent::Submitted { spec } => format!("submitted: {}", spec.title),
         RunEvent::CancelRequested { reason } => format!("is to end: {reason}"),
         RunEvent::TargetMoved { head } => format!("the target is at {}", short(head)),
-        RunEvent::TargetSwitched { branch, reason, .. } => format!("results go to {branch}: {reason}"),
+        RunEvent::TargetSwitched { branch, reason, .. } => {
+            format!("results go to {branch}: {reason}")
+        }
         RunEvent::Finished { outcome } => match outcome {
             RunOutcome::Succeeded => "succeeded".to_owned(),
             RunOutcome::Failed => "failed".to_owned(),
@@ -239,21 +252,35 @@ fn task_message(event: &TaskEvent) -> String {
     match event {
         TaskEvent::Submitted { spec } => format!("{} {}", spec.key, spec.title),
         TaskEvent::DependenciesMet => "its dependencies are met".to_owned(),
-        TaskEvent::Skipped { .. } => "skipped: something that it depends on didn't succeed".to_owned(),
+        TaskEvent::Skipped { .. } => {
+            "skipped: something that it depends on didn't succeed".to_owned()
+        }
         TaskEvent::Offered { attempt, .. } => format!("attempt {attempt} is offered"),
-        TaskEvent::Claimed { attempt, worker, .. } => format!("attempt {attempt} is granted to {worker}"),
+        TaskEvent::Claimed { attempt, worker, .. } => {
+            format!("attempt {attempt} is granted to {worker}")
+        }
         TaskEvent::Started { attempt } => format!("attempt {attempt}: the agent runs"),
-        TaskEvent::Suspected { attempt } => format!("attempt {attempt}: nothing heard of its worker"),
+        TaskEvent::Suspected { attempt } => {
+            format!("attempt {attempt}: nothing heard of its worker")
+        }
         TaskEvent::Recovered { attempt } => format!("attempt {attempt}: its worker is back"),
         TaskEvent::CancelRequested { reason } => format!("is to end: {reason}"),
         TaskEvent::AttemptEnded { attempt, report } => {
-            format!("attempt {attempt} ended ({}): {}", outcome_name(&report.outcome), report.summary)
+            format!(
+                "attempt {attempt} ended ({}): {}",
+                outcome_name(&report.outcome),
+                report.summary
+            )
         }
         TaskEvent::RetryScheduled { .. } => "will be tried again".to_owned(),
         TaskEvent::RetryDue => "is tried again".to_owned(),
         TaskEvent::IntegrationQueued { .. } => "its result waits in the merge queue".to_owned(),
-        TaskEvent::IntegrationPrepared { branch, new, .. } => format!("{branch} moves to {}", short(new)),
-        TaskEvent::IntegrationRefused { reason } => format!("its result was not integrated: {reason}"),
+        TaskEvent::IntegrationPrepared { branch, new, .. } => {
+            format!("{branch} moves to {}", short(new))
+        }
+        TaskEvent::IntegrationRefused { reason } => {
+            format!("its result was not integrated: {reason}")
+        }
         TaskEvent::Succeeded { commit: Some(commit) } => format!("done, in {}", short(commit)),
         TaskEvent::Succeeded { commit: None } => "done".to_owned(),
         TaskEvent::Failed { failure } => format!("failed: {}", failure.reason),
@@ -263,8 +290,12 @@ fn task_message(event: &TaskEvent) -> String {
         TaskEvent::CommandAccepted { command } => format!("told: {}", command.text),
         TaskEvent::CommandSettled { seq, state } => match state {
             CommandState::Accepted => format!("message {seq} waits"),
-            CommandState::Applied { attempt } => format!("message {seq} reached the agent of attempt {attempt}"),
-            CommandState::Carried { attempt } => format!("message {seq} is part of the prompt of attempt {attempt}"),
+            CommandState::Applied { attempt } => {
+                format!("message {seq} reached the agent of attempt {attempt}")
+            }
+            CommandState::Carried { attempt } => {
+                format!("message {seq} is part of the prompt of attempt {attempt}")
+            }
             CommandState::Expired => format!("message {seq} reached no agent"),
         },
     }

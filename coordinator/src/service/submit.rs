@@ -37,8 +37,9 @@ impl Service {
         };
         let choice = choice(&request.select)?;
         let claimed = self.claimed().await?;
-        let tasks = selection::plan(&roadmap, &choice, &common, |id| claimed.contains_key(id.as_str()))
-            .map_err(unplannable)?;
+        let tasks =
+            selection::plan(&roadmap, &choice, &common, |id| claimed.contains_key(id.as_str()))
+                .map_err(unplannable)?;
         if request.dry_run || self.0.project.config.run.dry_run {
             let notes = vec!["a dry run: nothing was started".to_owned()];
             return Ok(RunAccepted { run: None, tasks: planned(&tasks), notes });
@@ -63,7 +64,12 @@ impl Service {
         self.start(spec, tasks, chosen).await
     }
 
-    async fn start(&self, spec: RunSpec, tasks: Vec<TaskSpec>, chosen: Chosen) -> Result<RunAccepted, Error> {
+    async fn start(
+        &self,
+        spec: RunSpec,
+        tasks: Vec<TaskSpec>,
+        chosen: Chosen,
+    ) -> Result<RunAccepted, Error> {
         let submission = Submission { spec: Arc::new(spec), tasks };
         let answer = self.0.engine.give(Input::Submit(submission)).await??;
         let Answer::Submitted(run) = answer else { return Err(unexpected()) };
@@ -128,7 +134,11 @@ impl Service {
     ///
     /// # Errors
     /// When there is no such task, or it has ended.
-    pub async fn feedback(&self, id: &str, request: FeedbackRequest) -> Result<FeedbackAccepted, Error> {
+    pub async fn feedback(
+        &self,
+        id: &str,
+        request: FeedbackRequest,
+    ) -> Result<FeedbackAccepted, Error> {
         let task = self.find_task(id).await?;
         let answer = self.0.engine.give(Input::Say { task: task.id, text: request.text }).await??;
         let Answer::Said(receipt) = answer else { return Err(unexpected()) };
@@ -194,8 +204,12 @@ fn unplannable(error: Unplannable) -> Error {
         Unplannable::NotAvailable { id, .. } => {
             Error::conflict("not_available", message).hint(format!("kapelle why {id}"))
         }
-        Unplannable::Claimed(id) => Error::conflict("claimed", message).hint(format!("kapelle why {id}")),
-        Unplannable::Nothing => Error::conflict("nothing_available", message).hint("kapelle status"),
+        Unplannable::Claimed(id) => {
+            Error::conflict("claimed", message).hint(format!("kapelle why {id}"))
+        }
+        Unplannable::Nothing => {
+            Error::conflict("nothing_available", message).hint("kapelle status")
+        }
     }
 }
 

@@ -29,9 +29,17 @@ impl Service {
     ///
     /// # Errors
     /// When the place is malformed or of another log, or the store can't be read.
-    pub async fn events(&self, after: Option<&str>, limit: u32, run: Option<&str>) -> Result<EventPage, Error> {
+    pub async fn events(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+        run: Option<&str>,
+    ) -> Result<EventPage, Error> {
         let Place::After(after) = self.place(after)? else {
-            return Err(Error::not_found("unknown_epoch", "that place is of another log; begin anew"));
+            return Err(Error::not_found(
+                "unknown_epoch",
+                "that place is of another log; begin anew",
+            ));
         };
         let run = match run {
             Some(run) => Some(self.find_run(run).await?),
@@ -164,7 +172,8 @@ impl Tail {
             }
             self.position = recorded.seq;
             if self.run.is_none() || recorded.event.run() == self.run {
-                self.ready.push_back(Watched::Event(Box::new(show::event(self.store.epoch(), recorded))));
+                self.ready
+                    .push_back(Watched::Event(Box::new(show::event(self.store.epoch(), recorded))));
             }
         }
     }

@@ -39,8 +39,10 @@ impl Service {
         for attempt in self.0.store.attempts(task.id).await? {
             let Some(report) = &attempt.report else { continue };
             let outcome = show::outcome_name(&report.outcome);
-            details.push(format!("attempt {} ended ({outcome}): {}", attempt.number, report.summary));
-            let failed = report.checks.iter().filter(|check| show::verdict_name(check.verdict) != "pass");
+            details
+                .push(format!("attempt {} ended ({outcome}): {}", attempt.number, report.summary));
+            let failed =
+                report.checks.iter().filter(|check| show::verdict_name(check.verdict) != "pass");
             details.extend(failed.map(|check| {
                 format!("  check `{}`: {}", check.name, tail(&check.detail, DETAIL_BYTES_MAX))
             }));
@@ -62,7 +64,8 @@ impl Service {
     async fn why_stream(&self, id: &str, unknown: Error) -> Result<WhyView, Error> {
         let Ok((_, roadmap)) = self.0.project.roadmap().await else { return Err(unknown) };
         let availability = roadmap.availability();
-        let found = availability.iter().find(|known| roadmap.streams[known.position].id.as_str() == id);
+        let found =
+            availability.iter().find(|known| roadmap.streams[known.position].id.as_str() == id);
         let Some(found) = found else { return Err(unknown) };
         let stream = &roadmap.streams[found.position];
         let (answer, hints) = match &found.why_not {
@@ -81,7 +84,11 @@ impl Service {
     }
 
     /// Who has what a task waits for.
-    async fn add_holders(&self, explanation: &Explanation, details: &mut Vec<String>) -> Result<(), Error> {
+    async fn add_holders(
+        &self,
+        explanation: &Explanation,
+        details: &mut Vec<String>,
+    ) -> Result<(), Error> {
         if !matches!(explanation.reason, Waiting::Room { .. }) {
             return Ok(());
         }
@@ -89,7 +96,10 @@ impl Service {
             .0
             .engine
             .read(|world| {
-                let live = world.runs().flat_map(|run| &run.tasks).filter(|task| task.live_attempt().is_some());
+                let live = world
+                    .runs()
+                    .flat_map(|run| &run.tasks)
+                    .filter(|task| task.live_attempt().is_some());
                 live.map(|task| format!("{}/{}", task.id.run, task.spec.key)).collect::<Vec<_>>()
             })
             .await?;
@@ -102,7 +112,9 @@ impl Service {
 
 fn hint(reason: &Waiting, id: &str) -> Option<String> {
     match reason {
-        Waiting::Room { wait: Wait::NoWorker { .. } } => Some("kapelle resume, or kapelle up".to_owned()),
+        Waiting::Room { wait: Wait::NoWorker { .. } } => {
+            Some("kapelle resume, or kapelle up".to_owned())
+        }
         Waiting::Held { .. } => Some(format!("kapelle logs -f {id}")),
         Waiting::Dependencies { on } => on.first().map(|key| format!("kapelle why {key}")),
         Waiting::Skipped { because } => Some(format!("kapelle why {because}")),
@@ -139,11 +151,17 @@ pub(super) fn in_words(explanation: &Explanation, now_ms: i64) -> String {
             format!("{}; tried again in {wait}", class_in_words(*class))
         }
         Waiting::Integration { ahead: 0 } => "its result is being integrated".to_owned(),
-        Waiting::Integration { ahead } => format!("its result waits in the merge queue behind {ahead}"),
-        Waiting::Succeeded { commit: Some(commit) } => format!("integrated in {}", show::short(commit)),
+        Waiting::Integration { ahead } => {
+            format!("its result waits in the merge queue behind {ahead}")
+        }
+        Waiting::Succeeded { commit: Some(commit) } => {
+            format!("integrated in {}", show::short(commit))
+        }
         Waiting::Succeeded { commit: None } => "done".to_owned(),
         Waiting::Failed { failure } => failure.reason.clone(),
-        Waiting::Cancelled => explanation.cancel.clone().unwrap_or_else(|| "stopped by order".to_owned()),
+        Waiting::Cancelled => {
+            explanation.cancel.clone().unwrap_or_else(|| "stopped by order".to_owned())
+        }
         Waiting::Skipped { because } => format!("{because}, which it depends on, didn't succeed"),
     }
 }
@@ -151,7 +169,9 @@ pub(super) fn in_words(explanation: &Explanation, now_ms: i64) -> String {
 /// The same for a task whose run is no longer in memory.
 pub(super) fn of_ended(state: &TaskState, keys: &[String]) -> String {
     match state {
-        TaskState::Succeeded { commit: Some(commit) } => format!("integrated in {}", show::short(commit)),
+        TaskState::Succeeded { commit: Some(commit) } => {
+            format!("integrated in {}", show::short(commit))
+        }
         TaskState::Succeeded { commit: None } => "done".to_owned(),
         TaskState::Failed { failure } => failure.reason.clone(),
         TaskState::Cancelled { .. } => "stopped by order".to_owned(),
@@ -170,7 +190,9 @@ pub(super) fn of_ended(state: &TaskState, keys: &[String]) -> String {
 
 fn wait_in_words(wait: &Wait) -> String {
     match wait {
-        Wait::RunConcurrency { limit } => format!("{limit} tasks of the run are live, and more may not be"),
+        Wait::RunConcurrency { limit } => {
+            format!("{limit} tasks of the run are live, and more may not be")
+        }
         Wait::TotalLimit { limit } => format!("{limit} tasks are live, and more may not be"),
         Wait::AgentLimit { agent, limit } => {
             format!("{limit} attempts of the agent {agent} are live, and more may not be")

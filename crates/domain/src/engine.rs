@@ -35,7 +35,7 @@ pub use input::{
     Answer, Claim, Decision, Directives, Effect, Grant, HeldVerdict, Holder, Input, Moment,
     Receipt, RefusalClass, Rejection, Scope, Submission, Verdict, Volatile,
 };
-pub use world::{Defect, Snapshot, World};
+pub use world::{Defect, Snapshot, StoredTasks, World};
 
 #[cfg(test)]
 mod tests;

@@ -249,6 +249,7 @@ impl Task {
 
     /// The events that move the task from one logical state to another; false when `event` is
     /// none of them or doesn't fit.
+    #[expect(clippy::too_many_lines, reason = "one table, which is read as a whole")]
     fn change_of_state(&mut self, at: Timestamp, event: &TaskEvent) -> bool {
         use TaskEvent as E;
         use TaskState as S;
@@ -327,6 +328,7 @@ impl Task {
     }
 
     /// The events of the current attempt of an active task.
+    #[expect(clippy::too_many_lines, reason = "one table, which is read as a whole")]
     fn change_of_attempt(&mut self, at: Timestamp, event: &TaskEvent) -> bool {
         use TaskEvent as E;
         if self.record.state != TaskState::Active {

@@ -60,7 +60,11 @@ pub(crate) async fn run<B: WorkerEnd>(
         Ok(process) => process,
         Err(error) => return Work::Impossible(not_started(&error)),
     };
-    desk.transcript.say(&format!("the agent `{}` runs ({})", desk.grant.agent, process.containment()));
+    desk.transcript.say(&format!(
+        "the agent `{}` runs ({})",
+        desk.grant.agent,
+        process.containment()
+    ));
     match crate::daemon::ask(desk.bus, WorkerRequest::Started(desk.holder.clone())).await {
         Ok(Ok(_)) => {}
         // The grant is of the past; dropping the process ends it.
@@ -115,7 +119,8 @@ fn spec<B>(
         PromptDelivery::File | PromptDelivery::Stdin => {}
     }
     let mut words = argv.into_iter();
-    let mut spec = ProcessSpec::new(words.next().unwrap_or_default(), &workspace.tree, desk.marker());
+    let mut spec =
+        ProcessSpec::new(words.next().unwrap_or_default(), &workspace.tree, desk.marker());
     spec.args = words.collect();
     spec.stdin = stdin;
     spec.output_limit = usize::try_from(desk.workshop.limits.output_bytes.0).unwrap_or(usize::MAX);

@@ -182,15 +182,10 @@ fn outcome_of(ended: &AgentEnd, verdict: Verdict, checks: &[Check]) -> (Outcome,
         }
         None => {}
     }
-    let words = if ended.last_words.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", ended.last_words)
-    };
+    let words =
+        if ended.last_words.is_empty() { String::new() } else { format!(": {}", ended.last_words) };
     match ended.exit.ended {
-        Ended::Code(0) if verdict == Verdict::Pass => {
-            (Outcome::Completed, format!("done{words}"))
-        }
+        Ended::Code(0) if verdict == Verdict::Pass => (Outcome::Completed, format!("done{words}")),
         Ended::Code(0) => {
             let failed: Vec<&str> = checks
                 .iter()
@@ -202,14 +197,17 @@ fn outcome_of(ended: &AgentEnd, verdict: Verdict, checks: &[Check]) -> (Outcome,
         Ended::Code(code) => {
             let outcome = match ended.blames {
                 Some(FailureKind::Infrastructure) => Outcome::Infrastructure,
-                Some(FailureKind::RateLimited) => Outcome::RateLimited { retry_after: RATE_LIMIT_WAIT },
+                Some(FailureKind::RateLimited) => {
+                    Outcome::RateLimited { retry_after: RATE_LIMIT_WAIT }
+                }
                 Some(FailureKind::Application) | None => Outcome::AgentFailed,
             };
             (outcome, format!("the agent failed with exit code {code}{words}"))
         }
-        Ended::Signal(_) if ended.exit.probably_out_of_memory() => {
-            (Outcome::Infrastructure, "the agent was killed, probably for want of memory".to_owned())
-        }
+        Ended::Signal(_) if ended.exit.probably_out_of_memory() => (
+            Outcome::Infrastructure,
+            "the agent was killed, probably for want of memory".to_owned(),
+        ),
         Ended::Signal(signal) => {
             (Outcome::AgentFailed, format!("the agent was ended by signal {signal}{words}"))
         }

@@ -75,7 +75,8 @@ fn holds_python_tests(directory: &Path) -> bool {
 
 /// The package manager of a Node project that has a script `test` of its own.
 fn node_runner(tree: &Path) -> Option<&'static str> {
-    let manifest: serde_json::Value = serde_json::from_str(&manifest(tree, "package.json")?).ok()?;
+    let manifest: serde_json::Value =
+        serde_json::from_str(&manifest(tree, "package.json")?).ok()?;
     let script = manifest.get("scripts")?.get("test")?.as_str()?;
     // What `npm init` writes fails on purpose.
     if script.contains("no test specified") {
@@ -98,7 +99,8 @@ mod tests {
                 fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
                 fs::write(path, content).expect("a file");
             }
-            let found: Vec<String> = detect(tree.path()).into_iter().map(|check| check.name).collect();
+            let found: Vec<String> =
+                detect(tree.path()).into_iter().map(|check| check.name).collect();
             assert_eq!(found, expected, "{files:?}");
         };
         check(&[], &[]);
@@ -111,7 +113,10 @@ mod tests {
         check(&[("package.json", "{}")], &[]);
         check(&[("package.json", "not json")], &[]);
         check(&[("package.json", r#"{"scripts":{"test":"vitest"}}"#)], &["npm test"]);
-        check(&[("package.json", r#"{"scripts":{"test":"x"}}"#), ("yarn.lock", "")], &["yarn test"]);
+        check(
+            &[("package.json", r#"{"scripts":{"test":"x"}}"#), ("yarn.lock", "")],
+            &["yarn test"],
+        );
         let untouched = r#"{"scripts":{"test":"echo \"Error: no test specified\" && exit 1"}}"#;
         check(&[("package.json", untouched)], &[]);
         check(&[("go.mod", ""), ("Cargo.toml", "")], &["cargo test", "go test"]);

@@ -70,7 +70,7 @@ const LIBRARIES: &[Library] = &[
     },
     Library {
         name: "clap",
-        home: Home::In(&["kapelle-cli", "xtask"]),
+        home: Home::In(&["kapelle-cli", "kapelle-tests", "xtask"]),
         reason: "only programs parse arguments; libraries take values",
     },
     Library {

@@ -50,6 +50,9 @@ pub(super) struct Index {
     pub(super) touched: BTreeSet<RunId>,
 }
 
+/// The tasks of a run as they are stored, in the order of its plan.
+pub type StoredTasks = Vec<(Arc<crate::plan::TaskSpec>, TaskRecord)>;
+
 /// What is loaded from a store to build a world.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -58,7 +61,7 @@ pub struct Snapshot {
     /// The newest session of any worker.
     pub last_session: SessionEpoch,
     /// The open runs with their tasks, in the order of the plan.
-    pub runs: Vec<(RunId, RunRecord, Vec<(Arc<crate::plan::TaskSpec>, TaskRecord)>)>,
+    pub runs: Vec<(RunId, RunRecord, StoredTasks)>,
 }
 
 /// An event that doesn't fit the memory: the log is damaged, or there is a defect in a decision.
@@ -139,7 +142,7 @@ impl World {
         &mut self,
         id: RunId,
         record: RunRecord,
-        tasks: Vec<(Arc<crate::plan::TaskSpec>, TaskRecord)>,
+        tasks: StoredTasks,
         now: Timestamp,
     ) -> Result<(), Defect> {
         let snapshot = Snapshot { runs: vec![(id, record, tasks)], ..Snapshot::default() };
