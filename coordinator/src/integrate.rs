@@ -465,7 +465,10 @@ impl Integrator {
 }
 
 /// Where the result of an attempt is kept until it is integrated.
-fn attempt_ref(attempt: AttemptId) -> Result<RefName, GitError> {
+///
+/// # Errors
+/// None for an id of ours: its parts are letters and digits.
+pub fn attempt_ref(attempt: AttemptId) -> Result<RefName, GitError> {
     let task = format!("t{}", attempt.task.index);
     RefName::attempt(&attempt.task.run.to_string(), &task, &attempt.number.to_string())
 }

@@ -39,6 +39,8 @@ pub struct Workshop {
     pub identity: Identity,
     /// The agents, by name.
     pub agents: BTreeMap<String, config::Agent>,
+    /// How long any agent may take, where that is set for all of them.
+    pub agent_limit: Option<Duration>,
     /// How results are checked.
     pub verifier: Verifier,
     /// Whether what an agent left uncommitted is a failed check.

@@ -186,7 +186,8 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
     }
 
     async fn hold(mut self) -> AgentEnd {
-        let limit = self.agent.timeout.0.min(self.desk.grant.timeout);
+        let own = self.desk.workshop.agent_limit.unwrap_or(self.agent.timeout.0);
+        let limit = own.min(self.desk.grant.timeout);
         let deadline = tokio::time::sleep(limit);
         tokio::pin!(deadline);
         let orders = self.desk.orders;

@@ -8,6 +8,7 @@ pub(super) use ending::tell;
 use kapelle_runtime::config::{Config, Mode};
 
 use crate::app::App;
+use crate::client::is_nobody_there;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::follow::{Followed, Follower};
@@ -152,12 +153,21 @@ pub(super) async fn start(
         (Some(client), _) => Connection { client, hosted: None },
         (None, None) => app.connect(Need::Work).await?,
     };
-    let result = if dry_run || detach {
-        submit_only(app, &connection, &request).await
-    } else {
-        submit_and_follow(app, &connection, &request).await
-    };
-    finish(connection, result).await
+    if dry_run || detach {
+        let result = submit_only(app, &connection, &request).await;
+        return finish(connection, result).await;
+    }
+    let mut run = None;
+    let result = submit_and_follow(app, &connection, &request, &mut run).await;
+    match (&result, run) {
+        // Whoever led has ended in the meantime; if the run isn't over, we go on with it.
+        (Err(error), Some(run)) if connection.hosted.is_none() && is_nobody_there(error) => {
+            let connection = app.connect(Need::Work).await?;
+            let result = take_over(app, &connection, &run).await;
+            finish(connection, result).await
+        }
+        (Ok(_) | Err(_), _) => finish(connection, result).await,
+    }
 }
 
 fn request(
@@ -206,10 +216,18 @@ async fn submit_only(
     Ok(Exit::Ok)
 }
 
+/// Follows a run on another connection than the one that it was started on.
+async fn take_over(app: &App, connection: &Connection, run: &str) -> Result<Exit, Error> {
+    let mut follower = Follower::start(app, connection).await?;
+    follow(app, connection, &mut follower, run).await
+}
+
+/// `started` is the run, as soon as there is one.
 async fn submit_and_follow(
     app: &App,
     connection: &Connection,
     request: &RunRequest,
+    started: &mut Option<String>,
 ) -> Result<Exit, Error> {
     let mut follower = Follower::start(app, connection).await?;
     let accepted = connection.client.submit(request).await?;
@@ -217,6 +235,7 @@ async fn submit_and_follow(
         app.console.show(&accepted)?;
         return Ok(Exit::Ok);
     };
+    *started = Some(run.id.clone());
     announce(app, &accepted)?;
     let exit = follow(app, connection, &mut follower, &run.id).await?;
     if connection.hosted.is_some() && exit != Exit::Interrupted {

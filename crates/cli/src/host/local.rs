@@ -17,7 +17,7 @@ use kapelle_coordinator::transcripts::Transcripts;
 use kapelle_domain::ids::WorkerId;
 use kapelle_domain::task::TaskState;
 use kapelle_domain::worker::Registration;
-use kapelle_git::{Identity, Repository};
+use kapelle_git::{Identity, RefName, Repository};
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config::Config;
 use kapelle_runtime::identity;
@@ -193,8 +193,9 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let until = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move { until.run_until_cancelled(collected).await });
     hosted.core.tasks.spawn(checkpoints(Arc::clone(&ground.store), hosted.core.end.clone()));
+    clear_results(&engine, &ground.places.sub("results")).await?;
+    clear_refs(&engine, &ground.project.repository).await?;
     if need == Need::Work {
-        clear_results(&engine, &ground.places.sub("results")).await?;
         let integrator = Integrator {
             project: ground.project.clone(),
             engine,
@@ -309,7 +310,8 @@ async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<()
         let results = attempts.filter_map(|attempt| attempt.report.as_ref()?.result.as_ref());
         results.map(|result| PathBuf::from(&result.bundle)).collect::<Vec<PathBuf>>()
     });
-    let awaited = awaited.await.unwrap_or_default();
+    // A loop that has ended says so itself; then nothing is cleared.
+    let Ok(awaited) = awaited.await else { return Ok(()) };
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if !awaited.contains(&path) {
@@ -318,6 +320,25 @@ async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<()
                 doing: "cleared",
                 source,
             })?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the references of results that nobody waits for.
+async fn clear_refs(engine: &dispatch::Engine, repository: &Repository) -> Result<(), Error> {
+    let awaited = engine.read(|world| {
+        let tasks = world.runs().flat_map(|run| &run.tasks);
+        let waiting = tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
+        waiting.filter_map(kapelle_domain::task::Task::attempt_id).collect::<Vec<_>>()
+    });
+    let Ok(awaited) = awaited.await else { return Ok(()) };
+    let awaited: Result<Vec<RefName>, _> =
+        awaited.into_iter().map(kapelle_coordinator::integrate::attempt_ref).collect();
+    let awaited = awaited.map_err(Error::Repository)?;
+    for (name, commit) in repository.attempt_refs().await.map_err(Error::Repository)? {
+        if !awaited.contains(&name) {
+            repository.delete_ref(&name, &commit).await.map_err(Error::Repository)?;
         }
     }
     Ok(())
@@ -432,6 +453,7 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         repository: ground.project.repository.clone(),
         identity: ground.author,
         agents: config.agents.clone(),
+        agent_limit: config.timeouts.attempt.map(|limit| limit.0),
         verifier: ground.verifier,
         require_clean: config.require_clean(),
         limits: config.limits.clone(),

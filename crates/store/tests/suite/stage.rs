@@ -147,7 +147,11 @@ impl Stage {
 
     pub(crate) async fn commit(&mut self, store: &Store) -> Result<(), Error> {
         let batch = self.batch();
-        if batch.events.is_empty() { Ok(()) } else { store.commit(batch).await }
+        if !batch.events.is_empty() {
+            store.commit(batch).await?;
+        }
+        self.world.forget_finished();
+        Ok(())
     }
 
     pub(crate) fn submit(&mut self, spec: RunSpec, tasks: Vec<TaskSpec>) -> RunId {
