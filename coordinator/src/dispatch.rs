@@ -303,15 +303,12 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         }
         if !pending.events.is_empty() {
             let batch = batch::of(&self.world, std::mem::take(&mut pending.events));
-            let watched = self.events.receiver_count() > 0;
-            let events = watched.then(|| batch.events.clone());
+            let events = batch.events.clone();
             if let Err(error) = self.parts.store.commit(batch).await {
                 return self.commit_failed(pending, error).await;
             }
-            if let Some(events) = events {
-                // The last watcher may have gone; the store has the events all the same.
-                drop(self.events.send(Arc::new(events)));
-            }
+            // Nobody may be watching; the store has the events all the same.
+            drop(self.events.send(Arc::new(events)));
         }
         self.release(pending).await;
         self.world.forget_finished();

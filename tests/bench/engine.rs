@@ -111,22 +111,24 @@ impl Stage {
         let mut finished = JoinSet::new();
         finished.spawn(end_of(run, events, self.engine.clone()));
         let mut turns = Vec::new();
-        loop {
+        let commits = loop {
             tokio::select! {
-                Some(over) = finished.join_next() => { over??; break }
+                Some(commits) = finished.join_next() => break commits??,
                 Some(stamps) = self.stamps.recv() => {
                     turns.push(stamps.finished.duration_since(stamps.granted));
                 }
                 Some(ended) = self.parts.join_next() => ended_early(ended?)?,
                 () = tokio::time::sleep(PATIENCE) => bail!("nothing has happened for {PATIENCE:?}"),
             }
-        }
+        };
         let took = begin.elapsed();
-        let tasks = usize::try_from(load.tasks)?;
-        figures.add("tasks", "/s", rate(tasks, took));
-        let events_count = tasks * usize::try_from(EVENTS_OF_TASK)?;
-        figures.add("events", "/s", rate(events_count, took));
         let cpu = cpu_seconds()? - cpu_begin;
+        let tasks = usize::try_from(load.tasks)?;
+        let events = tasks * usize::try_from(EVENTS_OF_TASK)?;
+        figures.add("tasks", "/s", rate(tasks, took));
+        figures.add("events", "/s", rate(events, took));
+        figures.add("commits", "/s", rate(commits, took));
+        figures.add("events_of_commit", "mean", events as f64 / commits as f64);
         figures.add("cpu_of_task", "ms", cpu * 1_000.0 / f64::from(load.tasks));
         while turns.len() < tasks {
             let stamps = self.stamps.recv().await.context("the worker has stopped")?;
@@ -218,22 +220,27 @@ impl Stage {
     }
 }
 
-/// Waits for the end of a run, as a surface would.
+/// Waits for the end of a run, as a surface would. Returns how many commits that took.
 async fn end_of(
     run: RunId,
     mut events: broadcast::Receiver<Arc<Vec<Recorded>>>,
     engine: Engine,
-) -> Result<()> {
+) -> Result<usize> {
+    let mut commits = 0;
     loop {
         let over = match events.recv().await {
-            Ok(batch) => batch.iter().any(|recorded| is_end_of(run, &recorded.event)),
-            Err(RecvError::Lagged(_)) => {
+            Ok(batch) => {
+                commits += 1;
+                batch.iter().any(|recorded| is_end_of(run, &recorded.event))
+            }
+            Err(RecvError::Lagged(missed)) => {
+                commits += usize::try_from(missed)?;
                 engine.read(move |world| world.run(run).is_none_or(Run::is_finished)).await?
             }
             Err(RecvError::Closed) => bail!("the coordinator has stopped"),
         };
         if over {
-            return Ok(());
+            return Ok(commits);
         }
     }
 }

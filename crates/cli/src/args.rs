@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, doctor, events, feedback, goal, init, interactive, logs, meta, report, resume, roadmap,
-    run, runs, server, show, status, stop, why,
+    config, demo, doctor, events, feedback, goal, init, interactive, logs, meta, report, resume,
+    roadmap, run, runs, server, show, status, stop, why,
 };
 use crate::output::{Color, Format, Settings};
 
@@ -105,6 +105,8 @@ impl Global {
 pub enum Command {
     /// Prepare a repository for Kapelle
     Init(init::InitArgs),
+    /// Watch a whole run in a throw-away repository, with agents that play a script
+    Demo(demo::DemoArgs),
     /// Look whether everything is there that Kapelle needs
     Doctor(doctor::DoctorArgs),
     /// Check the configuration and the roadmap, and nothing else

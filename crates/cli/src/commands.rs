@@ -1,6 +1,7 @@
 //! The commands: one file for each group, with what can be typed and what is done.
 
 pub mod config;
+pub mod demo;
 pub mod doctor;
 pub mod events;
 pub mod feedback;
@@ -36,6 +37,7 @@ pub async fn run(command: Option<Command>, app: &App) -> Result<Exit, Error> {
     };
     match command {
         Command::Init(args) => args.run(app).await,
+        Command::Demo(args) => args.run(app).await,
         Command::Doctor(args) => args.run(app).await,
         Command::Validate(args) => args.run(app).await,
         Command::Status(args) => args.run(app).await,

@@ -26,6 +26,7 @@ mod names;
 mod refs;
 mod removal;
 mod repository;
+mod scratch;
 mod snapshot;
 mod working_copy;
 mod workspace;

@@ -329,7 +329,8 @@ async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<()
 async fn clear_refs(engine: &dispatch::Engine, repository: &Repository) -> Result<(), Error> {
     let awaited = engine.read(|world| {
         let tasks = world.runs().flat_map(|run| &run.tasks);
-        let waiting = tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
+        let waiting =
+            tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
         waiting.filter_map(kapelle_domain::task::Task::attempt_id).collect::<Vec<_>>()
     });
     let Ok(awaited) = awaited.await else { return Ok(()) };

@@ -3,6 +3,7 @@
 //! Concurrency is what is counted from the tasks' states at this moment; there is no counter that
 //! could drift away from them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -63,8 +64,9 @@ impl World {
     /// Derives what has become possible since the last call. Call it until nothing follows.
     pub fn settle(&mut self) -> Decision {
         let mut decision = Decision::default();
+        let mut released = BTreeSet::new();
         for id in std::mem::take(&mut self.index.ended) {
-            self.release_dependents(id, &mut decision);
+            self.release_dependents(id, &mut released, &mut decision);
         }
         if !decision.events.is_empty() {
             return decision;
@@ -79,7 +81,13 @@ impl World {
         decision
     }
 
-    fn release_dependents(&self, id: TaskId, decision: &mut Decision) {
+    /// `released` are those that earlier calls for the same decision have decided on.
+    fn release_dependents(
+        &self,
+        id: TaskId,
+        released: &mut BTreeSet<TaskId>,
+        decision: &mut Decision,
+    ) {
         let Some(run) = self.runs.get(&id.run) else { return };
         let Some(ended) = run.tasks.get(position(id.index)) else { return };
         let succeeded = matches!(ended.record.state, TaskState::Succeeded { .. });
@@ -92,8 +100,7 @@ impl World {
                 continue;
             }
             let event = (!succeeded).then_some(TaskEvent::Skipped { because: id.index });
-            let already = decision.events.iter().any(|event| event.task() == Some(task.id));
-            if already {
+            if !released.insert(task.id) {
                 continue;
             }
             match event {
