@@ -57,6 +57,7 @@ fn what_is_typed_is_understood_or_refused() {
         "kapelle down",
         "kapelle doctor --json",
         "kapelle init --yes --dry-run",
+        "kapelle demo --dir kit",
         "kapelle version",
     ] {
         check(line, true);
@@ -105,6 +106,7 @@ fn the_commands_are_these() {
         .collect();
     insta::assert_snapshot!(commands.join("\n"), @"
     init         Prepare a repository for Kapelle
+    demo         Watch a whole run in a throw-away repository, with agents that play a script
     doctor       Look whether everything is there that Kapelle needs
     validate     Check the configuration and the roadmap, and nothing else
     status       Show how the roadmap stands, what runs, and what can be started
