@@ -157,3 +157,40 @@ fn a_stop_ends_agents_that_ignore_signals_with_all_they_started() {
     let runs = project.json(&["runs", "--json"]);
     assert!(runs.to_string().contains("cancelled"), "{runs}");
 }
+
+#[test]
+fn an_agent_that_takes_too_long_is_ended() {
+    let more = "timeouts: {attempt: 500ms}\n";
+    let project = Project::with_streams(&[stream("1.1", "Slow", &[])], "sleep 600", more);
+    let config = project.read("kapelle.yaml").replace("retry: {", "retry: {app_attempts: 1, ");
+    project.write("kapelle.yaml", &config);
+    project.git(&["commit", "--quiet", "-am", "config"]);
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(10), "{finished:?}");
+    let report = project.json(&["report", "--json"]);
+    assert_eq!(report["tasks"][0]["attempts"][0]["outcome"], "timed_out", "{report}");
+}
+
+#[test]
+fn an_agent_can_be_required_to_tick_its_tasks() {
+    let agent = "echo x > out; if grep -q 'not ticked' \"$KAPELLE_PROMPT_FILE\"; then sed -i 's/\\[ \\]/[x]/' plans/roadmap.md; fi";
+    let project =
+        Project::with_streams(&[stream("1.1", "Tick", &[])], agent, "verify: {roadmap: true}\n");
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let report = project.json(&["report", "--json"]);
+    assert_eq!(report["tasks"][0]["attempts"].as_array().map(Vec::len), Some(2), "{report}");
+}
+
+#[test]
+fn the_demonstration_shows_what_it_promises() {
+    let project = Project::bare_directory();
+    let place = project.around().join("demo");
+    let finished = project.kapelle(&["demo", "--dir", place.to_str().expect("a path")]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for words in
+        ["merge conflict", "failed: average", "feedback \"Bravo\" was applied", "10 of 10 complete"]
+    {
+        assert!(finished.stdout.contains(words), "`{words}` is not in {}", finished.stdout);
+    }
+}

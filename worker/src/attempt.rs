@@ -41,6 +41,8 @@ pub struct Workshop {
     pub agents: BTreeMap<String, config::Agent>,
     /// How long any agent may take, where that is set for all of them.
     pub agent_limit: Option<Duration>,
+    /// How long an agent may be silent before that is noted.
+    pub silence: Option<Duration>,
     /// How results are checked.
     pub verifier: Verifier,
     /// Whether what an agent left uncommitted is a failed check.

@@ -33,6 +33,8 @@ const SECOND_INTERRUPT: Duration = Duration::from_secs(2);
 const RECONNECTS_MAX: u32 = 5;
 /// How long between two of them.
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+/// How long the last events of a run that has ended may be on their way.
+const LAST_EVENTS: Duration = Duration::from_millis(300);
 /// How long a task may be ready without any worker for it before we stop waiting.
 const UNPLACEABLE_AFTER_MS: i64 = 10_000;
 
@@ -133,6 +135,7 @@ impl<'a> Follower<'a> {
         let (mut stale, mut looks) = (false, 0);
         loop {
             if picture.has_ended() {
+                self.catch_up(picture, display).await?;
                 return Ok(End::Run);
             }
             tokio::select! {
@@ -151,6 +154,19 @@ impl<'a> Follower<'a> {
                 }
             }
         }
+    }
+
+    /// Tells what is still on its way of a run that has ended.
+    async fn catch_up(&mut self, picture: &Picture, display: &Display<'_>) -> Result<(), Error> {
+        while let Ok(Some(Ok(Watched::Event(event)))) =
+            tokio::time::timeout(LAST_EVENTS, self.entries.next()).await
+        {
+            self.tell(&event, picture, display)?;
+            if event.kind == "run_finished" && picture.concerns(&event) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Prints what an event says; whether the run must be looked at anew.

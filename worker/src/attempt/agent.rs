@@ -14,6 +14,9 @@ use super::{Desk, ladder, look};
 use crate::agent_line::{self, Activity, AgentLine, FailureKind};
 use crate::process::{self, Exit, Output, OutputStream, Process, ProcessSpec, Stdin, StopLadder};
 
+/// Longer than any attempt.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What became of the agent.
 pub(crate) enum Work {
     /// It ran and ended.
@@ -190,16 +193,28 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
         let limit = own.min(self.desk.grant.timeout);
         let deadline = tokio::time::sleep(limit);
         tokio::pin!(deadline);
+        let silence = tokio::time::sleep(self.desk.workshop.silence.unwrap_or(FOREVER));
+        tokio::pin!(silence);
         let orders = self.desk.orders;
         loop {
             tokio::select! {
                 output = self.process.output.recv() => match output {
-                    Some(output) => self.hear(output).await,
+                    Some(output) => {
+                        let quiet = self.desk.workshop.silence.unwrap_or(FOREVER);
+                        silence.as_mut().reset(tokio::time::Instant::now() + quiet);
+                        self.hear(output).await;
+                    }
                     None => break,
                 },
                 () = &mut deadline, if self.stopped.is_none() => {
                     self.desk.transcript.say(&format!("out of time after {} s", limit.as_secs()));
                     self.end(Stopped::TimedOut, ladder(self.agent));
+                }
+                () = &mut silence => {
+                    let quiet = self.desk.workshop.silence.unwrap_or(FOREVER);
+                    let note = format!("nothing was heard of the agent for {} s", quiet.as_secs());
+                    self.desk.transcript.say(&note);
+                    silence.as_mut().reset(tokio::time::Instant::now() + quiet);
                 }
                 () = orders.look.notified() => self.look().await,
                 () = orders.fenced.cancelled(), if self.stopped != Some(Stopped::Abandoned) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
+use kapelle_domain::roadmap::Roadmap;
 use kapelle_git::{AgentCommit, Limits, NewCommit, Snapshot, Workspace};
 use kapelle_runtime::telemetry::Chain;
 
@@ -14,6 +15,9 @@ use crate::verify::verdict_of;
 
 /// The longest message of a result's commit that is taken from the task's title.
 const SUBJECT_BYTES_MAX: usize = 100;
+
+/// The largest roadmap that is read.
+const ROADMAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How long a provider's pause is taken to be when nobody says.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
@@ -33,6 +37,7 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
     };
     if desk.grant.verify && ended.stopped.is_none() {
         checks.extend(static_checks(desk, &snapshot));
+        checks.extend(roadmap_check(desk, workspace));
         let worth_running = verdict_of(&checks) == Verdict::Pass;
         if worth_running {
             checks.extend(run_checks(desk, workspace).await);
@@ -144,6 +149,38 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// Where it is asked for: the agent must have ticked every task of its work stream in its copy of
+/// the roadmap.
+fn roadmap_check<B>(desk: &Desk<'_, B>, workspace: &Workspace) -> Option<Check> {
+    let path =
+        desk.workshop.roadmap.as_ref().filter(|_| desk.workshop.verifier.settings.roadmap)?;
+    let name = "roadmap tasks";
+    let file = workspace.tree.join(path);
+    // The agent may have put anything there; only a plain file of sane size is read.
+    let plain = std::fs::symlink_metadata(&file)
+        .is_ok_and(|meta| meta.is_file() && meta.len() <= ROADMAP_BYTES_MAX);
+    let Some(bytes) = plain.then(|| std::fs::read(&file).ok()).flatten() else {
+        return Some(check(name, Verdict::Fail, format!("{path} can't be read")));
+    };
+    let roadmap = Roadmap::parse(&bytes);
+    let stream = roadmap.streams.iter().find(|stream| stream.id.as_str() == desk.grant.key);
+    let Some(stream) = stream else {
+        return Some(check(name, Verdict::Fail, format!("{} is gone from {path}", desk.grant.key)));
+    };
+    let open: Vec<&str> = stream
+        .tasks
+        .iter()
+        .filter(|task| !task.done)
+        .map(|task| task.text.as_str())
+        .take(10)
+        .collect();
+    Some(if open.is_empty() {
+        check(name, Verdict::Pass, "every task is ticked")
+    } else {
+        check(name, Verdict::Fail, format!("not ticked: {}", open.join("; ")))
+    })
 }
 
 /// Runs the check commands where the agent worked: what it built is there, and the snapshot is

@@ -244,7 +244,7 @@ async fn prepare(project: &Project) -> Result<Ground, Error> {
     let places = Places { root: project.state_directory() };
     places.prepare()?;
     let options = OpenOptions {
-        path: places.sub("state.db"),
+        path: project.config().store.path(project.root()),
         mode: Mode::Lead,
         // SQL integers are signed.
         new_epoch: identity::seed() >> 1,
@@ -257,6 +257,7 @@ async fn prepare(project: &Project) -> Result<Ground, Error> {
     }
     clear(&places.sub("work")).await?;
     clear_private_sockets(&places.root);
+    clear_kept(&places.sub("kept"), project.config().store.keep_for.0).await;
     let results = places.sub("results");
     std::fs::create_dir_all(&results).map_err(|source| Error::Directory {
         path: results,
@@ -343,6 +344,19 @@ async fn clear_refs(engine: &dispatch::Engine, repository: &Repository) -> Resul
         }
     }
     Ok(())
+}
+
+/// Removes workspaces that were kept for long enough. One that can't be removed stays.
+async fn clear_kept(directory: &Path, keep_for: std::time::Duration) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let age = modified.ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age > keep_for)
+            && let Err(error) = kapelle_git::remove_tree(&entry.path()).await
+        {
+            tracing::warn!(error = %Chain(&error), "a workspace that was kept can't be removed");
+        }
+    }
 }
 
 /// Removes the sockets of commands that were killed.
@@ -455,6 +469,7 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         identity: ground.author,
         agents: config.agents.clone(),
         agent_limit: config.timeouts.attempt.map(|limit| limit.0),
+        silence: config.timeouts.no_progress.map(|limit| limit.0),
         verifier: ground.verifier,
         require_clean: config.require_clean(),
         limits: config.limits.clone(),

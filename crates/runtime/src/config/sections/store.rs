@@ -42,6 +42,12 @@ impl Default for Store {
 }
 
 impl Store {
+    /// The database file of the project with this root.
+    #[must_use]
+    pub fn path(&self, root: &std::path::Path) -> std::path::PathBuf {
+        root.join(self.url.strip_prefix("sqlite:").unwrap_or(&self.url))
+    }
+
     pub(in super::super) fn validate(&self) -> Result<(), Invalid> {
         match self.url.strip_prefix("sqlite:") {
             Some(path) if !path.trim_start_matches('/').is_empty() => Ok(()),

@@ -12,10 +12,8 @@ use crate::config::duration::HumanDuration;
 pub struct Timeouts {
     /// From the claim of a task to the start of its agent.
     pub claim: HumanDuration,
-    /// From the start of an attempt to its end. Default: the `timeout` of its agent.
+    /// From the start of an agent to its end, for all agents. Default: the agent's own `timeout`.
     pub attempt: Option<HumanDuration>,
-    /// All attempts of one task together. Default: no limit.
-    pub total: Option<HumanDuration>,
     /// How long an agent may be silent before a warning. Default: no warning.
     pub no_progress: Option<HumanDuration>,
     /// How long a worker owns an attempt without being heard of.
@@ -31,7 +29,6 @@ impl Default for Timeouts {
         Self {
             claim: HumanDuration::from_secs(60),
             attempt: None,
-            total: None,
             no_progress: None,
             lease_ttl: HumanDuration::from_secs(30),
             lease_lost_after: HumanDuration::from_mins(10),
@@ -43,8 +40,7 @@ impl Default for Timeouts {
 impl Timeouts {
     pub(in super::super) fn validate(&self) -> Result<(), Invalid> {
         require_some_time(&[("claim", self.claim), ("heartbeat", self.heartbeat)])?;
-        let optional =
-            [("attempt", self.attempt), ("total", self.total), ("no_progress", self.no_progress)];
+        let optional = [("attempt", self.attempt), ("no_progress", self.no_progress)];
         for (key, timeout) in optional {
             timeout.map_or(Ok(()), |timeout| require_some_time(&[(key, timeout)]))?;
         }
