@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kapelle_domain::attempt::{Attempt, Outcome, Phase, Usage, Verdict};
+use kapelle_domain::attempt::{Attempt, Usage};
 use kapelle_domain::command::{Command, CommandState};
 use kapelle_domain::event::{Event, Recorded, RunEvent, TaskEvent, WorkerEvent};
 use kapelle_domain::ids::{AttemptId, RunId};
-use kapelle_domain::run::{RunOutcome, RunRecord};
+use kapelle_domain::run::RunRecord;
 use kapelle_domain::task::TaskState;
 use kapelle_domain::worker::Worker;
 use kapelle_store::{StoredRun, StoredTask};
@@ -49,9 +49,7 @@ pub(super) fn run(
 fn run_state(record: &RunRecord) -> &'static str {
     match record.outcome {
         None => "running",
-        Some(RunOutcome::Succeeded) => "succeeded",
-        Some(RunOutcome::Failed) => "failed",
-        Some(RunOutcome::Cancelled) => "cancelled",
+        Some(outcome) => outcome.name(),
     }
 }
 
@@ -89,7 +87,7 @@ pub(super) fn task(
         reason,
         agent: stored.spec.agent.to_string(),
         attempt: attempt.map_or(0, |attempt| attempt.number),
-        phase: attempt.map(|attempt| phase_name(attempt.phase).to_owned()),
+        phase: attempt.map(|attempt| attempt.phase.name().to_owned()),
         worker: attempt
             .and_then(|attempt| attempt.grant.as_ref())
             .map(|grant| grant.worker.0.clone()),
@@ -107,17 +105,17 @@ pub(super) fn attempt(stored: &StoredTask, attempt: &Attempt) -> AttemptView {
     AttemptView {
         id: format!("{}/{}#{}", stored.id.run, stored.spec.key, attempt.number),
         number: attempt.number,
-        phase: phase_name(attempt.phase).to_owned(),
-        outcome: report.map(|report| outcome_name(&report.outcome).to_owned()),
+        phase: attempt.phase.name().to_owned(),
+        outcome: report.map(|report| report.outcome.name().to_owned()),
         summary: report.map(|report| report.summary.clone()),
-        verdict: report.map(|report| verdict_name(report.verdict).to_owned()),
+        verdict: report.map(|report| report.verdict.name().to_owned()),
         checks: report.map_or_else(Vec::new, |report| {
             report
                 .checks
                 .iter()
                 .map(|check| CheckView {
                     name: check.name.clone(),
-                    verdict: verdict_name(check.verdict).to_owned(),
+                    verdict: check.verdict.name().to_owned(),
                     detail: check.detail.clone(),
                     took_ms: u64::try_from(check.took.as_millis()).unwrap_or(u64::MAX),
                 })
@@ -166,41 +164,6 @@ pub(super) fn worker(worker: &Worker) -> WorkerView {
     }
 }
 
-pub(super) fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Offered => "offered",
-        Phase::Claimed => "claimed",
-        Phase::Running => "running",
-        Phase::Suspect => "suspect",
-        Phase::Cancelling => "cancelling",
-        Phase::Ended => "ended",
-    }
-}
-
-pub(super) fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Completed => "completed",
-        Outcome::ChecksFailed => "checks_failed",
-        Outcome::AgentFailed => "agent_failed",
-        Outcome::TimedOut => "timed_out",
-        Outcome::RateLimited { .. } => "rate_limited",
-        Outcome::Infrastructure => "infrastructure",
-        Outcome::Unrunnable => "unrunnable",
-        Outcome::Cancelled => "cancelled",
-        Outcome::Lost => "lost",
-        Outcome::Interrupted => "interrupted",
-        Outcome::Withdrawn => "withdrawn",
-    }
-}
-
-pub(super) fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail => "fail",
-        Verdict::Unknown => "unknown",
-    }
-}
-
 pub(super) fn event(epoch: u64, recorded: &Recorded) -> EventView {
     let run: Option<RunId> = recorded.event.run();
     EventView {
@@ -239,11 +202,7 @@ fn run_message(event: &RunEvent) -> String {
         RunEvent::TargetSwitched { branch, reason, .. } => {
             format!("results go to {branch}: {reason}")
         }
-        RunEvent::Finished { outcome } => match outcome {
-            RunOutcome::Succeeded => "succeeded".to_owned(),
-            RunOutcome::Failed => "failed".to_owned(),
-            RunOutcome::Cancelled => "cancelled".to_owned(),
-        },
+        RunEvent::Finished { outcome } => outcome.name().to_owned(),
         RunEvent::Reopened => "opened again".to_owned(),
     }
 }
@@ -266,11 +225,7 @@ fn task_message(event: &TaskEvent) -> String {
         TaskEvent::Recovered { attempt } => format!("attempt {attempt}: its worker is back"),
         TaskEvent::CancelRequested { reason } => format!("is to end: {reason}"),
         TaskEvent::AttemptEnded { attempt, report } => {
-            format!(
-                "attempt {attempt} ended ({}): {}",
-                outcome_name(&report.outcome),
-                report.summary
-            )
+            format!("attempt {attempt} ended ({}): {}", report.outcome.name(), report.summary)
         }
         TaskEvent::RetryScheduled { .. } => "will be tried again".to_owned(),
         TaskEvent::RetryDue => "is tried again".to_owned(),

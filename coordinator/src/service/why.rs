@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kapelle_domain::attempt::{FailureClass, Phase};
+use kapelle_domain::attempt::{FailureClass, Phase, Verdict};
 use kapelle_domain::engine::{Explanation, Wait, Waiting};
 use kapelle_domain::ids::Timestamp;
 use kapelle_domain::prompt::tail;
@@ -38,11 +38,10 @@ impl Service {
         }
         for attempt in self.0.store.attempts(task.id).await? {
             let Some(report) = &attempt.report else { continue };
-            let outcome = show::outcome_name(&report.outcome);
+            let outcome = report.outcome.name();
             details
                 .push(format!("attempt {} ended ({outcome}): {}", attempt.number, report.summary));
-            let failed =
-                report.checks.iter().filter(|check| show::verdict_name(check.verdict) != "pass");
+            let failed = report.checks.iter().filter(|check| check.verdict != Verdict::Pass);
             details.extend(failed.map(|check| {
                 format!("  check `{}`: {}", check.name, tail(&check.detail, DETAIL_BYTES_MAX))
             }));

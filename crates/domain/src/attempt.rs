@@ -88,6 +88,19 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Its name, as stored and shown. Once released, a name keeps its meaning.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Claimed => "claimed",
+            Self::Running => "running",
+            Self::Suspect => "suspect",
+            Self::Cancelling => "cancelling",
+            Self::Ended => "ended",
+        }
+    }
+
     /// Whether a worker holds the attempt, so that it counts against limits.
     #[must_use]
     pub fn is_held(self) -> bool {
@@ -147,6 +160,24 @@ pub enum FailureClass {
 }
 
 impl Outcome {
+    /// Its name, as stored and shown. Once released, a name keeps its meaning.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::ChecksFailed => "checks_failed",
+            Self::AgentFailed => "agent_failed",
+            Self::TimedOut => "timed_out",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Infrastructure => "infrastructure",
+            Self::Unrunnable => "unrunnable",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+            Self::Interrupted => "interrupted",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
     /// The budget that this outcome counts against; `None` for success and for ordered stops.
     #[must_use]
     pub fn failure_class(&self) -> Option<FailureClass> {
@@ -218,6 +249,18 @@ pub enum Verdict {
     Fail,
     /// At least one check could not be run to its end, and none failed.
     Unknown,
+}
+
+impl Verdict {
+    /// Its name, as stored and shown. Once released, a name keeps its meaning.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// One check of a result.

@@ -55,6 +55,18 @@ pub enum RunOutcome {
     Cancelled,
 }
 
+impl RunOutcome {
+    /// Its name, as stored and shown. Once released, a name keeps its meaning.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A run event that doesn't fit the run's state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("run {run}: `{event}` doesn't fit a run that {state}")]

@@ -22,9 +22,9 @@ use sqlx::Connection as _;
 pub(crate) use self::upsert::integer;
 use self::upsert::{Insert, Values};
 use crate::error::{Error, Site};
-use crate::names;
 use crate::sqlite::{self, BEGIN_WRITE, Connection};
 use crate::store::LEADER;
+use kapelle_domain::run::RunOutcome;
 
 /// What is committed together.
 #[derive(Debug, Clone, Default)]
@@ -173,7 +173,7 @@ async fn write_runs(
         values.number(id.0)?;
         values.add(record.spec.uid.to_string())?;
         values.add(record.spec.title.as_str())?;
-        values.add(record.outcome.map(names::run_outcome))?;
+        values.add(record.outcome.map(RunOutcome::name))?;
         values.add(record.submitted_at.0)?;
         values.add(record.finished_at.map(|at| at.0))?;
         values.json(record)

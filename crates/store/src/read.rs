@@ -100,7 +100,7 @@ impl Store {
             )
             .bind(before)
             .bind(limit)
-            .bind(names::run_outcome(outcome)),
+            .bind(outcome.name()),
         };
         self.list(&RUN, query, run_of).await
     }

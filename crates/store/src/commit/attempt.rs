@@ -14,7 +14,6 @@ use kapelle_domain::ids::{AttemptId, OfferSeq, TaskId, Timestamp};
 use super::Changed;
 use super::upsert::{Insert, Values, integer};
 use crate::error::{Error, Site};
-use crate::names;
 use crate::read::ATTEMPT as ATTEMPT_ROW;
 use crate::sqlite::Connection;
 
@@ -220,14 +219,14 @@ fn bind_attempt(
     let report = attempt.report.as_deref();
     values.task(id.task)?;
     values.add(i64::from(id.number))?;
-    values.add(names::phase(attempt.phase))?;
+    values.add(attempt.phase.name())?;
     values.add(grant.map(|grant| grant.worker.0.as_str()))?;
     values.add(grant.map(|grant| integer(grant.fence.0)))?;
     values.add(attempt.offered_at.0)?;
     values.add(attempt.started_at.map(|at| at.0))?;
     values.add(attempt.ended_at.map(|at| at.0))?;
-    values.add(report.map(|report| names::outcome(&report.outcome)))?;
-    values.add(report.map(|report| names::verdict(report.verdict)))?;
+    values.add(report.map(|report| report.outcome.name()))?;
+    values.add(report.map(|report| report.verdict.name()))?;
     values.add(report.map(|report| report.summary.as_str()))?;
     values.add(report.map(|report| integer(report.usage.input_tokens)))?;
     values.add(report.map(|report| integer(report.usage.output_tokens)))?;
@@ -260,7 +259,7 @@ fn bind_check(values: &mut Values, row: &CheckRow<'_>) -> Result<(), Error> {
     values.add(i64::from(row.attempt.number))?;
     values.add(row.position)?;
     values.add(row.check.name.as_str())?;
-    values.add(names::verdict(row.check.verdict))?;
+    values.add(row.check.verdict.name())?;
     values.add(row.check.detail.as_str())?;
     values.number(u64::try_from(row.check.took.as_millis()).unwrap_or(u64::MAX))
 }
