@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -56,6 +58,7 @@ fn run(
             .map_err(|errno| step("becoming subreaper")(errno.into()))?;
     }
     let Ok((stdin, launch)) = wire::receive_launch(control) else { return Ok(None) };
+    stop_ignoring_signals().map_err(step("taking signals"))?;
     let agent = match start(launch, stdin) {
         Ok(agent) => agent,
         Err(report) => return Ok(Some(report)),
@@ -75,6 +78,15 @@ fn run(
     };
     let (code, signal) = (status.exit_status(), status.terminating_signal());
     Ok(Some(Report::Exited { code, signal, survivors }))
+}
+
+/// Whoever started the worker may have had it ignore signals, as `nohup` does, and what is ignored
+/// stays so across programs. What is handled does not: it is back at its default in the agent.
+fn stop_ignoring_signals() -> io::Result<()> {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+        signal_hook::flag::register(signal as i32, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
 }
 
 /// Blocks every signal, and returns where those that matter are announced.
