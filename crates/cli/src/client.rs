@@ -457,5 +457,11 @@ pub fn is_nobody_there(error: &Error) -> bool {
     }
 }
 
+/// Whether the connection to the coordinator is lost, or there is none.
+#[must_use]
+pub fn is_cut_off(error: &Error) -> bool {
+    matches!(error, Error::Unreachable { .. } | Error::BrokenOff { .. })
+}
+
 #[cfg(test)]
 mod tests;

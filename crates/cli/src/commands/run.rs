@@ -8,7 +8,7 @@ pub(super) use ending::tell;
 use kapelle_runtime::config::{Config, Mode};
 
 use crate::app::App;
-use crate::client::is_nobody_there;
+use crate::client::is_cut_off;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::follow::{Followed, Follower};
@@ -159,15 +159,7 @@ pub(super) async fn start(
     }
     let mut run = None;
     let result = submit_and_follow(app, &connection, &request, &mut run).await;
-    match (&result, run) {
-        // Whoever led has ended in the meantime; if the run isn't over, we go on with it.
-        (Err(error), Some(run)) if connection.hosted.is_none() && is_nobody_there(error) => {
-            let connection = app.connect(Need::Work).await?;
-            let result = take_over(app, &connection, &run).await;
-            finish(connection, result).await
-        }
-        (Ok(_) | Err(_), _) => finish(connection, result).await,
-    }
+    take_over_when_cut_off(app, connection, result, run).await
 }
 
 fn request(
@@ -214,6 +206,29 @@ async fn submit_only(
             .hint(&format!("follow it: kapelle resume {0}, stop it: kapelle stop {0}", run.id));
     }
     Ok(Exit::Ok)
+}
+
+/// How often a run is taken over. Each time another process may be faster, and end before us.
+const TAKEOVERS_MAX: u32 = 20;
+
+/// Whoever led may end before we have seen the end of our run. If the run isn't over, we go on
+/// with it; else there is only its report left to show.
+async fn take_over_when_cut_off(
+    app: &App,
+    mut connection: Connection,
+    mut result: Result<Exit, Error>,
+    run: Option<String>,
+) -> Result<Exit, Error> {
+    for _ in 0..TAKEOVERS_MAX {
+        match (&result, &run) {
+            (Err(error), Some(run)) if connection.hosted.is_none() && is_cut_off(error) => {
+                connection = app.connect(Need::Work).await?;
+                result = take_over(app, &connection, run).await;
+            }
+            (Ok(_) | Err(_), _) => break,
+        }
+    }
+    finish(connection, result).await
 }
 
 /// Follows a run on another connection than the one that it was started on.
