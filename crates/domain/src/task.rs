@@ -1,6 +1,6 @@
 //! Tasks: the logical state of one node of a plan, and the one table of its transitions.
 //!
-//! Live execution, recovery and the property tests all go through [`Task::apply`]. It says what
+//! Live execution, recovery and the property tests all go through `Task::apply`. It says what
 //! may follow what; which of the possible events happens is decided in [`crate::engine`].
 
 use std::sync::Arc;

@@ -53,7 +53,7 @@ pub const PROJECT_FILE: &str = "kapelle.yaml";
 pub const LOCAL_FILE: &str = "kapelle.local.yaml";
 /// The user's file, below the user's configuration directory.
 pub const USER_FILE: &str = "kapelle/config.yaml";
-/// Where `init` puts [`schema`], relative to the project's root; [`template`] points there.
+/// Where `init` puts [`schema`], relative to the project's root; [`template()`] points there.
 pub const SCHEMA_FILE: &str = ".kapelle/kapelle.schema.json";
 
 /// The newest version of the configuration format this program reads.

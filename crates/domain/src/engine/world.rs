@@ -388,7 +388,7 @@ impl World {
         }
     }
 
-    /// Forgets the oldest finished runs beyond [`FINISHED_RUNS_MAX`]. Only for what is committed:
+    /// Forgets the oldest finished runs beyond a hundred. Only for what is committed:
     /// what is forgotten can only be had from the store again.
     pub fn forget_finished(&mut self) {
         let finished: Vec<RunId> =
