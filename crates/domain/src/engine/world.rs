@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::footprint::Footprint;
 use super::input::{Decision, Input, Moment, Rejection, Volatile};
-use crate::attempt::Phase;
 use crate::event::{Event, RunEvent, TaskEvent, WorkerEvent};
 use crate::ids::{RunId, SessionEpoch, TaskId, Timestamp, WorkerId};
 use crate::plan::position;
@@ -404,8 +403,7 @@ impl World {
 
     /// Whether a task's newest attempt is held under this fence.
     pub(super) fn is_held_under(task: &Task, fence: crate::ids::Fence) -> bool {
-        task.live_attempt().is_some_and(|attempt| {
-            attempt.phase.is_held() && attempt.phase != Phase::Offered && task.record.fence == fence
-        })
+        let held = task.live_attempt().is_some_and(|attempt| attempt.phase.is_held());
+        held && task.record.fence == fence
     }
 }
