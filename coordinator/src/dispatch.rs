@@ -17,7 +17,7 @@ mod batch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapelle_bus::{CoordinatorEnd, Inbound, Offer, Poke, Refusal, Reply, WorkerRequest};
+use kapelle_bus::{CoordinatorEnd, Inbound, Offer, Poke, Refusal, Reply};
 use kapelle_domain::engine::{Answer, Effect, Input, Moment, World};
 use kapelle_domain::event::Recorded;
 use kapelle_domain::ids::{EventSeq, RunId, Timestamp};
@@ -224,7 +224,7 @@ impl<B: CoordinatorEnd> Dispatch<B> {
     ) -> Result<(), Error> {
         let mut pending = Pending::default();
         for inbound in requests.drain(..) {
-            self.decide(&mut pending, input_of(inbound.request), Some(inbound.reply));
+            self.decide(&mut pending, inbound.request.into(), Some(inbound.reply));
         }
         for ask in asks.drain(..) {
             match ask {
@@ -336,9 +336,10 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         }
         for effect in pending.effects {
             let sent = match effect {
-                Effect::Offer { attempt, offer, agent } => {
-                    self.parts.bus.offer(Offer { attempt, offer, agent }).await
+                Effect::Offer { attempt, offer, class } => {
+                    self.parts.bus.offer(Offer { attempt, offer, class }).await
                 }
+                Effect::Hail { worker } => self.parts.bus.poke(&worker, Poke::Hail).await,
                 Effect::Poke { worker, attempt } => {
                     self.parts.bus.poke(&worker, Poke::Attempt(attempt)).await
                 }
@@ -419,22 +420,6 @@ fn refuse_all(asks: &mut Vec<Ask>, requests: &mut Vec<Inbound>) {
         }
     }
     pending.refuse("the store refuses");
-}
-
-fn input_of(request: WorkerRequest) -> Input {
-    match request {
-        WorkerRequest::Register(registration) => Input::Register(registration),
-        WorkerRequest::Heartbeat { worker, session, held } => {
-            Input::Heartbeat { worker, session, held }
-        }
-        WorkerRequest::Drain { worker, session } => Input::Drain { worker, session },
-        WorkerRequest::Leave { worker, session } => Input::Leave { worker, session },
-        WorkerRequest::Claim(claim) => Input::Claim(claim),
-        WorkerRequest::Started(holder) => Input::Started(holder),
-        WorkerRequest::Finished { holder, report } => Input::Finished { holder, report },
-        WorkerRequest::Look(holder) => Input::Look(holder),
-        WorkerRequest::CommandApplied { holder, seq } => Input::CommandApplied { holder, seq },
-    }
 }
 
 /// SplitMix64: small, fast, and good enough for jitter.

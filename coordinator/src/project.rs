@@ -99,6 +99,8 @@ impl Project {
             total: config.limits.max_running.unwrap_or(u32::MAX),
             per_agent: per_agent.collect(),
             per_repository: config.limits.per_repository.unwrap_or(u32::MAX),
+            worker_ttl: config.timeouts.lease_ttl.0,
+            worker_lost_after: config.timeouts.lease_lost_after.0,
         }
     }
 

@@ -211,6 +211,7 @@ impl Stage {
             prompt: "Nothing is to be done here. Say so in one line, and end.".to_owned(),
             agent: AGENT.into(),
             repository: "none".into(),
+            needs: Vec::new(),
             depends_on: Vec::new(),
             priority: 0,
             integrate: false,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use kapelle_bus::{Offer, WorkerEnd, WorkerRequest};
+use kapelle_bus::{Offer, Taken as _, WorkerEnd};
 use kapelle_domain::attempt::{Outcome, Report, Usage, Verdict};
-use kapelle_domain::engine::{Answer, Claim, Holder};
+use kapelle_domain::engine::{Answer, Claim, Holder, WorkerRequest};
 use kapelle_domain::ids::{RequestId, SessionEpoch, WorkerId};
 use kapelle_domain::worker::Registration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 /// The only agent there is.
@@ -38,17 +38,13 @@ pub(crate) async fn work<B: WorkerEnd>(
 ) -> Result<()> {
     let worker = WorkerId("bench".to_owned());
     let agents: Vec<Arc<str>> = vec![AGENT.into()];
-    let registration = Registration {
-        worker: worker.clone(),
-        embedded: true,
-        slots,
-        agents: agents.clone(),
-        inventory: Vec::new(),
-    };
-    let session = match ask(&bus, WorkerRequest::Register(registration)).await? {
-        Answer::Registered { session, .. } => session,
+    let registration =
+        Registration { embedded: true, ..Registration::new(worker.clone(), slots, agents) };
+    let (session, standing) = match ask(&bus, WorkerRequest::Register(registration)).await? {
+        Answer::Registered { session, standing } => (session, standing),
         other => bail!("registering was answered with {other:?}"),
     };
+    let (_classes, classes) = watch::channel(standing.classes.into());
     let free = Arc::new(Semaphore::new(usize::try_from(slots)?));
     let mut attempts: JoinSet<Result<()>> = JoinSet::new();
     let mut request = 0;
@@ -56,7 +52,9 @@ pub(crate) async fn work<B: WorkerEnd>(
         let next = async {
             // A free slot first: an offer that is taken without one waits in vain.
             let slot = Arc::clone(&free).acquire_owned().await?;
-            let offer = bus.next_offer(&agents).await?;
+            let taken = bus.next_offer(classes.clone()).await?;
+            let offer = taken.offer().clone();
+            taken.settle().await;
             anyhow::Ok((offer, slot))
         };
         tokio::select! {

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapelle_bus::{WorkerEnd, WorkerRequest};
+use kapelle_bus::WorkerEnd;
 use kapelle_domain::attempt::{Outcome, Report};
-use kapelle_domain::engine::{Answer, Directives, Grant, Holder};
+use kapelle_domain::engine::{Answer, Directives, Grant, Holder, WorkerRequest};
 use kapelle_git::{CommitId, Identity, Repository, Workspace};
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config;

@@ -12,11 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kapelle_bus::{Offer, Poke, Pokes as _, Refusal, WorkerEnd, WorkerRequest};
-use kapelle_domain::engine::{Answer, Claim, Grant, Holder, Rejection, Verdict};
+use kapelle_bus::{Poke, Pokes as _, Refusal, Taken as _, WorkerEnd};
+use kapelle_domain::engine::{
+    Answer, Claim, Grant, Holder, Rejection, Standing, Verdict, WorkerRequest,
+};
 use kapelle_domain::ids::{AttemptId, RequestId, SessionEpoch, WorkerId};
+use kapelle_domain::placement::Class;
 use kapelle_domain::worker::{Held, Registration};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +63,10 @@ struct Session<B> {
     worker: WorkerId,
     epoch: SessionEpoch,
     held: Mutex<BTreeMap<AttemptId, Arc<Live>>>,
+    /// What it may take offers of.
+    classes: watch::Sender<Arc<[Class]>>,
+    /// Prove life now.
+    hailed: Notify,
 }
 
 /// An attempt that is being made.
@@ -86,13 +93,13 @@ impl<B: WorkerEnd> Worker<B> {
             tokio::select! {
                 () = drain.cancelled() => break Ok(()),
                 () = stop.cancelled() => break Ok(()),
-                taken = next_offer(&session.bus, &self.registration, &slots) => {
-                    let (offer, slot) = match taken {
+                taken = next_offer(&session, &slots) => {
+                    let (taken, slot) = match taken {
                         Ok(taken) => taken,
                         Err(error) => break Err(Error::Bus(error)),
                     };
                     request = request.wrapping_add(1);
-                    let work = take(Arc::clone(&session), offer, RequestId(request), Arc::clone(&self.workshop), stop.clone(), slot);
+                    let work = take(Arc::clone(&session), taken, RequestId(request), Arc::clone(&self.workshop), stop.clone(), slot);
                     attempts.spawn(work);
                 }
                 Some(over) = services.join_next() => {
@@ -113,11 +120,13 @@ impl<B: WorkerEnd> Worker<B> {
     async fn register(&self) -> Result<Session<B>, Error> {
         let request = WorkerRequest::Register(self.registration.clone());
         match ask(&self.bus, request).await? {
-            Ok(Answer::Registered { session, .. }) => Ok(Session {
+            Ok(Answer::Registered { session, standing }) => Ok(Session {
                 bus: self.bus.clone(),
                 worker: self.registration.worker.clone(),
                 epoch: session,
                 held: Mutex::default(),
+                classes: watch::Sender::new(standing.classes.into()),
+                hailed: Notify::new(),
             }),
             Ok(_) => Err(Error::Bus(kapelle_bus::Error::NoAnswer)),
             Err(rejection) => Err(Error::Refused(rejection)),
@@ -144,24 +153,24 @@ impl<B: WorkerEnd> Worker<B> {
 
 /// Waits for a free slot first: an offer that is taken without one would wait in vain.
 async fn next_offer<B: WorkerEnd>(
-    bus: &B,
-    registration: &Registration,
+    session: &Session<B>,
     slots: &Arc<Semaphore>,
-) -> Result<(Offer, OwnedSemaphorePermit), kapelle_bus::Error> {
+) -> Result<(B::Taken, OwnedSemaphorePermit), kapelle_bus::Error> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| kapelle_bus::Error::Closed)?;
-    let offer = bus.next_offer(&registration.agents).await?;
-    Ok((offer, slot))
+    let taken = session.bus.next_offer(session.classes.subscribe()).await?;
+    Ok((taken, slot))
 }
 
 /// Claims an offer and, when it is granted, makes the attempt.
 async fn take<B: WorkerEnd>(
     session: Arc<Session<B>>,
-    offer: Offer,
+    taken: B::Taken,
     request: RequestId,
     workshop: Arc<Workshop>,
     stop: CancellationToken,
     slot: OwnedSemaphorePermit,
 ) {
+    let offer = taken.offer();
     let claim = Claim {
         request,
         attempt: offer.attempt,
@@ -171,9 +180,16 @@ async fn take<B: WorkerEnd>(
     };
     let grant = match ask(&session.bus, WorkerRequest::Claim(claim)).await {
         Ok(Ok(Answer::Granted(grant))) => *grant,
+        Ok(Err(Rejection::PreferOther { retry_after, .. })) => {
+            // The slot is free for other offers meanwhile.
+            drop(slot);
+            return taken.hand_back(retry_after).await;
+        }
         // Somebody else was faster, or the offer is of the past: both are normal.
-        Ok(Ok(_) | Err(_)) | Err(_) => return,
+        Ok(Ok(_) | Err(_)) => return taken.settle().await,
+        Err(_) => return taken.hand_back(Duration::ZERO).await,
     };
+    taken.settle().await;
     make(&session, grant, &workshop, stop).await;
     drop(slot);
 }
@@ -220,7 +236,10 @@ async fn listen<B: WorkerEnd>(session: Arc<Session<B>>) -> Result<(), Error> {
     while let Some(poke) = pokes.next().await {
         let lives: Vec<Arc<Live>> = match poke {
             Poke::Attempt(attempt) => session.live(attempt).into_iter().collect(),
-            Poke::All => session.held().values().cloned().collect(),
+            Poke::Hail => {
+                session.hailed.notify_one();
+                continue;
+            }
         };
         for live in lives {
             live.orders.look.notify_one();
@@ -234,7 +253,10 @@ async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = session.hailed.notified() => {}
+        }
         let held: Vec<Held> = session
             .held()
             .values()
@@ -243,10 +265,15 @@ async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result
         let (worker, epoch) = (session.worker.clone(), session.epoch);
         let request = WorkerRequest::Heartbeat { worker, session: epoch, held };
         match session.bus.request(request).await {
-            Ok(Ok(Answer::Heard(verdicts))) => {
+            Ok(Ok(Answer::Heard(Standing { verdicts, classes, duty: _ }))) => {
                 for verdict in verdicts {
                     obey(&session, verdict.attempt, verdict.verdict);
                 }
+                session.classes.send_if_modified(|known| {
+                    let changed = **known != *classes;
+                    *known = classes.into();
+                    changed
+                });
             }
             Ok(Err(Refusal::Rejected(Rejection::SupersededSession { worker }))) => {
                 return Err(Error::Superseded(worker));

@@ -93,6 +93,8 @@ impl From<Rejection> for Error {
                 (Kind::NotFound, "unknown_task", Some("`kapelle status` lists the tasks"))
             }
             Rejection::InvalidPlan { .. } => (Kind::Invalid, "invalid_plan", None),
+            Rejection::InvalidRegistration { .. } => (Kind::Invalid, "invalid_registration", None),
+            Rejection::PreferOther { .. } => (Kind::Conflict, "prefer_other", None),
             Rejection::UnknownWorker { .. } => (Kind::NotFound, "unknown_worker", None),
             Rejection::SupersededSession { .. } => (Kind::Conflict, "superseded_session", None),
             Rejection::ObsoleteOffer { .. } => (Kind::Conflict, "obsolete_offer", None),
@@ -106,7 +108,9 @@ impl From<Rejection> for Error {
             }
             Rejection::NothingToResume { .. } => (Kind::Conflict, "nothing_to_resume", None),
             Rejection::RunEnded { .. } => (Kind::Conflict, "run_ended", None),
-            Rejection::NothingToStop => (Kind::Conflict, "nothing_to_stop", None),
+            Rejection::NothingMatches { .. } => (Kind::Conflict, "nothing_matches", None),
+            Rejection::AttemptOver { .. } => (Kind::Conflict, "attempt_over", None),
+            Rejection::BadRedirect { .. } => (Kind::Conflict, "bad_redirect", None),
             Rejection::TextLength { .. } => (Kind::Invalid, "text_length", None),
             Rejection::TooManyCommands { .. } => (Kind::Conflict, "too_many_commands", None),
         };

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use kapelle_domain::attempt::{Attempt, Usage};
-use kapelle_domain::command::{Command, CommandState};
+use kapelle_domain::command::{Command, CommandKind, CommandState};
 use kapelle_domain::event::{Event, Recorded, RunEvent, TaskEvent, WorkerEvent};
-use kapelle_domain::ids::{AttemptId, RunId};
+use kapelle_domain::ids::{AttemptId, CommandSeq, RunId};
 use kapelle_domain::run::RunRecord;
 use kapelle_domain::task::TaskState;
-use kapelle_domain::worker::Worker;
+use kapelle_domain::worker::{Duty, Worker};
 use kapelle_store::{StoredRun, StoredTask};
 
 use super::view::{
@@ -138,17 +138,20 @@ pub(super) fn attempt(stored: &StoredTask, attempt: &Attempt) -> AttemptView {
 }
 
 pub(super) fn command(command: &Command) -> CommandView {
-    let (state, attempt) = match command.state {
-        CommandState::Accepted => ("accepted", None),
-        CommandState::Applied { attempt } => ("applied", Some(attempt)),
-        CommandState::Carried { attempt } => ("carried", Some(attempt)),
-        CommandState::Expired => ("expired", None),
+    let (attempt, reason) = match &command.state {
+        CommandState::Accepted | CommandState::Expired => (None, None),
+        CommandState::Delivered { attempt }
+        | CommandState::Applied { attempt }
+        | CommandState::Carried { attempt } => (Some(*attempt), None),
+        CommandState::Rejected { reason } => (None, Some(reason.clone())),
     };
     CommandView {
         seq: command.seq.0,
+        kind: command.kind.name().to_owned(),
         text: command.text.clone(),
         at: command.at.0,
-        state: state.to_owned(),
+        state: command.state.name().to_owned(),
+        reason,
         attempt,
     }
 }
@@ -159,7 +162,7 @@ pub(super) fn worker(worker: &Worker) -> WorkerView {
         slots: worker.registration.slots,
         held: u32::try_from(worker.holds.len()).unwrap_or(u32::MAX),
         agents: worker.registration.agents.iter().map(ToString::to_string).collect(),
-        draining: worker.draining,
+        draining: worker.duty == Duty::Draining,
         seen_at: worker.seen_at.0,
     }
 }
@@ -188,6 +191,9 @@ fn message(event: &Event) -> String {
             match event {
                 WorkerEvent::Registered { .. } => "registered".to_owned(),
                 WorkerEvent::Draining => "takes no new work".to_owned(),
+                WorkerEvent::DutyChanged { duty } => format!("is {}", duty.name()),
+                WorkerEvent::Suspected => "nothing was heard of it for a while".to_owned(),
+                WorkerEvent::Recovered => "was heard of again".to_owned(),
                 WorkerEvent::Gone { reason } => format!("gone: {reason}"),
             }
         ),
@@ -242,17 +248,50 @@ fn task_message(event: &TaskEvent) -> String {
         TaskEvent::Cancelled { unconfirmed: false } => "stopped".to_owned(),
         TaskEvent::Cancelled { unconfirmed: true } => "stopped, without confirmation".to_owned(),
         TaskEvent::Revived => "will be tried again".to_owned(),
-        TaskEvent::CommandAccepted { command } => format!("told: {}", command.text),
-        TaskEvent::CommandSettled { seq, state } => match state {
-            CommandState::Accepted => format!("message {seq} waits"),
-            CommandState::Applied { attempt } => {
-                format!("message {seq} reached the agent of attempt {attempt}")
-            }
-            CommandState::Carried { attempt } => {
-                format!("message {seq} is part of the prompt of attempt {attempt}")
-            }
-            CommandState::Expired => format!("message {seq} reached no agent"),
-        },
+        TaskEvent::PauseRequested { reason } => format!("is to pause: {reason}"),
+        TaskEvent::PauseLifted => "may go on".to_owned(),
+        TaskEvent::AttemptPaused { attempt } => format!("attempt {attempt} is frozen"),
+        TaskEvent::AttemptResumed { attempt } => format!("attempt {attempt} goes on"),
+        TaskEvent::YieldRequested { attempt, reason } => {
+            format!("attempt {attempt} is to make room: {reason}")
+        }
+        TaskEvent::Preferred { .. } => "goes before the others of its run".to_owned(),
+        TaskEvent::Deferred { until, reason } => format!("waits for {until}: {reason}"),
+        TaskEvent::Undeferred => "need not wait any more".to_owned(),
+        TaskEvent::SnapshotTaken { attempt, .. } => {
+            format!("attempt {attempt}: its work in progress was kept")
+        }
+        TaskEvent::OrphanKept { orphan } => {
+            format!("attempt {} came too late; its result is kept aside", orphan.grant.attempt)
+        }
+        TaskEvent::CommandAccepted { command } if command.kind == CommandKind::Feedback => {
+            format!("told: {}", command.text)
+        }
+        TaskEvent::CommandAccepted { command } => {
+            format!("command {} ({}): {}", command.seq, command.kind.name(), command.text)
+        }
+        TaskEvent::CommandDelivered { seq, attempt } => {
+            format!("command {seq} reached the worker of attempt {attempt}")
+        }
+        TaskEvent::CommandSettled { seq, state } => command_message(*seq, state),
+    }
+}
+
+fn command_message(seq: CommandSeq, state: &CommandState) -> String {
+    match state {
+        CommandState::Accepted => format!("command {seq} waits"),
+        CommandState::Delivered { attempt } => {
+            format!("command {seq} reached the worker of attempt {attempt}")
+        }
+        CommandState::Applied { attempt: 0 } => format!("command {seq} was applied"),
+        CommandState::Applied { attempt } => {
+            format!("command {seq} was applied to attempt {attempt}")
+        }
+        CommandState::Carried { attempt } => {
+            format!("command {seq} is part of the prompt of attempt {attempt}")
+        }
+        CommandState::Rejected { reason } => format!("command {seq} was rejected: {reason}"),
+        CommandState::Expired => format!("command {seq} had no effect before the end"),
     }
 }
 

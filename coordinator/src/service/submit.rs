@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kapelle_domain::engine::{Answer, Input, Scope, Submission};
+use kapelle_domain::command::CommandKind;
+use kapelle_domain::engine::{Answer, Input, Receipt, Scope, Submission};
 use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
 use kapelle_domain::roadmap::StreamId;
 use kapelle_domain::selection::{self, Choice, Common, Unplannable};
@@ -30,6 +31,7 @@ impl Service {
         let agent = self.agent(request.agent.as_deref())?;
         let common = Common {
             agent: agent.as_str().into(),
+            needs: Vec::new(),
             repository: self.0.project.name().into(),
             roadmap_path: path.display().to_string(),
             verify: self.0.project.config.verify.enabled && !request.no_verify,
@@ -109,10 +111,9 @@ impl Service {
             Some(id) => Scope::Task(self.find_task(id).await?.id),
         };
         let reason = request.reason.unwrap_or_else(|| "stopped by order".to_owned());
-        let answer = self.0.engine.give(Input::Stop { scope, reason }).await??;
-        let Answer::Stopping(ids) = answer else { return Err(unexpected()) };
-        let mut tasks = Vec::with_capacity(ids.len());
-        for id in ids {
+        let receipts = self.command(scope, CommandKind::Stop, reason).await?;
+        let mut tasks = Vec::with_capacity(receipts.len());
+        for Receipt { task: id, .. } in receipts {
             let key = self.0.store.task(id).await?.map(|task| task.spec.key.clone());
             tasks.push(key.map_or_else(|| id.to_string(), |key| format!("{}/{key}", id.run)));
         }
@@ -140,13 +141,26 @@ impl Service {
         request: FeedbackRequest,
     ) -> Result<FeedbackAccepted, Error> {
         let task = self.find_task(id).await?;
-        let answer = self.0.engine.give(Input::Say { task: task.id, text: request.text }).await??;
-        let Answer::Said(receipt) = answer else { return Err(unexpected()) };
+        let (scope, kind) = (Scope::Task(task.id), CommandKind::Feedback);
+        let receipt = self.command(scope, kind, request.text).await?.pop();
+        let receipt = receipt.ok_or_else(unexpected)?;
         Ok(FeedbackAccepted {
             task: format!("{}/{}", task.id.run, task.spec.key),
             seq: receipt.seq.0,
             attempt: receipt.attempt,
         })
+    }
+
+    async fn command(
+        &self,
+        scope: Scope,
+        kind: CommandKind,
+        text: String,
+    ) -> Result<Vec<Receipt>, Error> {
+        match self.0.engine.give(Input::Command { scope, kind, text }).await?? {
+            Answer::Commanded(receipts) => Ok(receipts),
+            _ => Err(unexpected()),
+        }
     }
 
     /// The work streams that open runs have, with the task that has each.

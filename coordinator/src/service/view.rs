@@ -338,12 +338,16 @@ pub struct FeedbackAccepted {
 pub struct CommandView {
     /// Its number among the commands of the task.
     pub seq: u64,
-    /// What was said.
+    /// What was ordered: `feedback`, `restart`, `redirect`, `stop`, `pause`, `resume` or `ping`.
+    pub kind: String,
+    /// What was said, or the reason.
     pub text: String,
     /// When.
     pub at: i64,
-    /// `accepted`, `applied`, `carried` or `expired`.
+    /// `accepted`, `delivered`, `applied`, `carried`, `rejected` or `expired`.
     pub state: String,
+    /// Why it was rejected.
+    pub reason: Option<String>,
     /// In which attempt it was applied or carried.
     pub attempt: Option<u32>,
 }

@@ -199,7 +199,14 @@ fn wait_in_words(wait: &Wait) -> String {
         Wait::RepositoryLimit { limit, .. } => {
             format!("{limit} attempts in this repository are live, and more may not be")
         }
-        Wait::NoWorker { agent } => format!("no worker is there that has the agent {agent}"),
+        Wait::NoWorker { agent, missing } if missing.is_empty() => {
+            format!("no worker is there that has the agent {agent}")
+        }
+        Wait::NoWorker { agent, missing } => {
+            format!("no worker with the agent {agent} fits {}", missing.join(", "))
+        }
+        Wait::Paused { reason } => format!("it is paused: {reason}"),
+        Wait::Deferred { until, reason } => format!("it waits for {until} by order: {reason}"),
         Wait::NoFreeSlot { agent } => format!("every worker that has the agent {agent} is full"),
     }
 }

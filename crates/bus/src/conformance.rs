@@ -12,14 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kapelle_domain::attempt::{Outcome, Report};
-use kapelle_domain::engine::{Answer, Holder, Rejection};
+use kapelle_domain::engine::{Answer, Holder, Rejection, WorkerRequest};
 use kapelle_domain::ids::{
     AttemptId, Fence, OfferSeq, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
 };
+use kapelle_domain::placement::Class;
+use tokio::sync::watch;
 
 use crate::{
     CoordinatorEnd, Offer, OutputChunk, OutputLane, OutputLine, Poke, Pokes as _, Refusal,
-    WorkerEnd, WorkerRequest,
+    Taken as _, WorkerEnd,
 };
 
 /// How long anything may take before it counts as lost.
@@ -36,8 +38,9 @@ pub async fn check_all<C: CoordinatorEnd, W: WorkerEnd>(mut bus: impl FnMut() ->
     requests_are_answered(bus()).await;
     refusals_are_brought_back(bus()).await;
     a_dropped_answer_is_no_answer(bus()).await;
-    an_offer_goes_to_one_worker_that_has_the_agent(bus()).await;
+    an_offer_goes_to_one_worker_that_satisfies_its_class(bus()).await;
     an_offer_waits_for_a_worker(bus()).await;
+    an_offer_that_is_handed_back_goes_to_another(bus()).await;
     pokes_reach_their_worker_only(bus()).await;
     output_is_answered_with_a_watermark(bus()).await;
 }
@@ -97,39 +100,72 @@ async fn a_dropped_answer_is_no_answer<C: CoordinatorEnd, W: WorkerEnd>(
     assert!(reply.is_err(), "{reply:?}");
 }
 
-async fn an_offer_goes_to_one_worker_that_has_the_agent<C: CoordinatorEnd, W: WorkerEnd>(
+fn offer(number: u32, class: &str) -> Offer {
+    let class = class.parse().expect("a class");
+    Offer { attempt: attempt(number), offer: OfferSeq(1), class }
+}
+
+/// The classes of a worker; they can be changed.
+fn classes(names: &[&str]) -> watch::Sender<Arc<[Class]>> {
+    watch::Sender::new(names.iter().map(|name| name.parse().expect("a class")).collect())
+}
+
+async fn an_offer_goes_to_one_worker_that_satisfies_its_class<C: CoordinatorEnd, W: WorkerEnd>(
     (coordinator, worker): (C, W),
 ) {
-    let offer = |number, agent: &str| Offer {
-        attempt: attempt(number),
-        offer: OfferSeq(1),
-        agent: agent.into(),
-    };
-    coordinator.offer(offer(1, "painter")).await.expect("published");
-    coordinator.offer(offer(2, "coder")).await.expect("published");
-    coordinator.offer(offer(3, "coder")).await.expect("published");
-    let coder: [Arc<str>; 1] = ["coder".into()];
+    let coder = classes(&["coder"]);
     let (one, two) = (worker.clone(), worker.clone());
-    let both = async { tokio::join!(one.next_offer(&coder), two.next_offer(&coder)) };
-    let (one, two) = soon("two offers", both).await;
-    let mut numbers =
-        [one.expect("an offer").attempt.number, two.expect("an offer").attempt.number];
+    let published = async {
+        coordinator.offer(offer(1, "painter")).await.expect("published");
+        coordinator.offer(offer(2, "coder")).await.expect("published");
+        coordinator.offer(offer(3, "coder")).await.expect("published");
+    };
+    let taken = async {
+        tokio::join!(
+            one.next_offer(coder.subscribe()),
+            two.next_offer(coder.subscribe()),
+            published
+        )
+    };
+    let (one, two, ()) = soon("two offers", taken).await;
+    let mut numbers = Vec::new();
+    for taken in [one.expect("an offer"), two.expect("an offer")] {
+        numbers.push(taken.offer().attempt.number);
+        taken.settle().await;
+    }
     numbers.sort_unstable();
-    assert_eq!(numbers, [2, 3], "each offer goes to one, and only to who has the agent");
+    assert_eq!(numbers, [2, 3], "each offer goes to one, and only to who satisfies its class");
 }
 
 async fn an_offer_waits_for_a_worker<C: CoordinatorEnd, W: WorkerEnd>(
     (coordinator, worker): (C, W),
 ) {
-    let coder: [Arc<str>; 1] = ["coder".into()];
-    let offer = Offer { attempt: attempt(1), offer: OfferSeq(1), agent: "coder".into() };
-    let taken = worker.next_offer(&coder);
+    let now = classes(&["painter"]);
+    let taken = worker.next_offer(now.subscribe());
     let published = async {
-        tokio::task::yield_now().await;
-        coordinator.offer(offer.clone()).await.expect("published");
+        coordinator.offer(offer(1, "coder")).await.expect("published");
+        // A worker may come to satisfy a class while it waits.
+        now.send_replace(["coder".parse().expect("a class")].into());
     };
     let (taken, ()) = soon("an offer", async { tokio::join!(taken, published) }).await;
-    assert_eq!(taken, Ok(offer));
+    let taken = taken.expect("an offer");
+    assert_eq!(*taken.offer(), offer(1, "coder"));
+    taken.settle().await;
+}
+
+async fn an_offer_that_is_handed_back_goes_to_another<C: CoordinatorEnd, W: WorkerEnd>(
+    (coordinator, worker): (C, W),
+) {
+    let coder = classes(&["coder"]);
+    let published = coordinator.offer(offer(1, "coder"));
+    let taken = async { tokio::join!(worker.next_offer(coder.subscribe()), published) };
+    let (first, published) = soon("an offer", taken).await;
+    published.expect("published");
+    first.expect("an offer").hand_back(Duration::from_millis(10)).await;
+    let again =
+        soon("the same offer", worker.next_offer(coder.subscribe())).await.expect("an offer");
+    assert_eq!(*again.offer(), offer(1, "coder"));
+    again.settle().await;
 }
 
 async fn pokes_reach_their_worker_only<C: CoordinatorEnd, W: WorkerEnd>(

@@ -2,11 +2,15 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use kapelle_domain::engine::WorkerRequest;
 use kapelle_domain::ids::WorkerId;
+use kapelle_domain::placement::Class;
+use tokio::sync::watch;
 
 use crate::Error;
-use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply, WorkerRequest};
+use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply};
 
 /// The coordinator's end.
 pub trait CoordinatorEnd: Clone + Send + Sync + 'static {
@@ -34,6 +38,10 @@ pub trait CoordinatorEnd: Clone + Send + Sync + 'static {
     /// When it certainly reached nobody. Success promises nothing.
     fn offer(&self, offer: Offer) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Whether workers can be heard at this moment. Who can't hear them must not take their
+    /// silence for their end.
+    fn online(&self) -> watch::Receiver<bool>;
+
     /// Pokes a worker.
     ///
     /// # Errors
@@ -55,6 +63,8 @@ pub struct InboundOutput {
 pub trait WorkerEnd: Clone + Send + Sync + 'static {
     /// The pokes of one worker.
     type Pokes: Pokes;
+    /// An offer in the hands of a worker.
+    type Taken: Taken;
 
     /// Asks the coordinator and waits for the answer.
     ///
@@ -69,15 +79,31 @@ pub trait WorkerEnd: Clone + Send + Sync + 'static {
     /// [`Error::NoAnswer`] leaves open whether it arrived; send it again.
     fn send_output(&self, chunk: OutputChunk) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Waits for an offer that needs one of `agents`, and takes it from the other workers. An
-    /// offer that is taken and not answered is published again after a while.
+    /// Waits for an offer of one of `classes`, which may change meanwhile, and takes it from the
+    /// other workers. Dropping the future loses nothing.
     ///
     /// # Errors
     /// [`Error::Closed`] when there will be no more offers.
-    fn next_offer(&self, agents: &[Arc<str>]) -> impl Future<Output = Result<Offer, Error>> + Send;
+    fn next_offer(
+        &self,
+        classes: watch::Receiver<Arc<[Class]>>,
+    ) -> impl Future<Output = Result<Self::Taken, Error>> + Send;
 
     /// The pokes of `worker` from now on.
     fn pokes(&self, worker: &WorkerId) -> Self::Pokes;
+}
+
+/// An offer in the hands of a worker. One that is neither settled nor handed back is published
+/// again after a while.
+pub trait Taken: Send + 'static {
+    /// What is offered.
+    fn offer(&self) -> &Offer;
+
+    /// The coordinator has given a definite answer: the offer is used up.
+    fn settle(self) -> impl Future<Output = ()> + Send;
+
+    /// Others may have it, after `delay`.
+    fn hand_back(self, delay: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// The pokes of one worker.

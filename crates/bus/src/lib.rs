@@ -4,7 +4,7 @@
 //! committed is a fact. So a bus may lose, repeat or reorder anything, and nothing here promises
 //! more than that it tries:
 //!
-//! - *offers* go to any worker that has the agent; the coordinator publishes lost ones again;
+//! - *offers* go to any worker that satisfies their class; the coordinator publishes lost ones again;
 //! - *requests* of workers are answered by the coordinator; a worker repeats what got no answer;
 //! - *pokes* tell a worker to ask what is wanted of an attempt; a heartbeat finds out as well;
 //! - *output* of agents has a lane of its own, so that no control message queues behind it.
@@ -17,10 +17,8 @@ mod ends;
 pub mod memory;
 mod message;
 
-pub use ends::{CoordinatorEnd, InboundOutput, Pokes, WorkerEnd};
-pub use message::{
-    Inbound, Offer, OutputChunk, OutputLane, OutputLine, Poke, Refusal, Reply, WorkerRequest,
-};
+pub use ends::{CoordinatorEnd, InboundOutput, Pokes, Taken, WorkerEnd};
+pub use message::{Inbound, Offer, OutputChunk, OutputLane, OutputLine, Poke, Refusal, Reply};
 
 /// A message that could not be brought to the other end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

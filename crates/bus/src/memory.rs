@@ -5,13 +5,16 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use kapelle_domain::engine::WorkerRequest;
 use kapelle_domain::ids::WorkerId;
-use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, mpsc, oneshot};
+use kapelle_domain::placement::Class;
+use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, mpsc, oneshot, watch};
 
 use crate::ends::InboundOutput;
-use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply, WorkerRequest};
-use crate::{CoordinatorEnd, Error, Pokes, WorkerEnd};
+use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply};
+use crate::{CoordinatorEnd, Error, Pokes, Taken, WorkerEnd};
 
 /// Requests that may wait for the coordinator. Each worker waits for its answers, so this is
 /// reached only when very many attempts report at once, and then waiting is right.
@@ -20,7 +23,7 @@ const REQUESTS_MAX: usize = 4_096;
 /// Chunks of output that may wait for the coordinator; then the workers' spools fill instead.
 const OUTPUT_MAX: usize = 64;
 
-/// Pokes that a slow worker may lag behind; then it is told to look at everything.
+/// Pokes that a slow worker may lag behind; then it is hailed.
 const POKES_MAX: usize = 1_024;
 
 /// Makes the two ends of a new bus.
@@ -52,9 +55,14 @@ impl Offers {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, agents: &[Arc<str>]) -> Option<Offer> {
+    fn put(&self, offer: Offer) {
+        self.waiting().push_back(offer);
+        self.arrived.notify_waiters();
+    }
+
+    fn take(&self, classes: &[Class]) -> Option<Offer> {
         let mut waiting = self.waiting();
-        let index = waiting.iter().position(|offer| agents.contains(&offer.agent))?;
+        let index = waiting.iter().position(|offer| classes.contains(&offer.class))?;
         waiting.remove(index)
     }
 }
@@ -79,9 +87,13 @@ impl CoordinatorEnd for MemoryCoordinator {
     }
 
     async fn offer(&self, offer: Offer) -> Result<(), Error> {
-        self.offers.waiting().push_back(offer);
-        self.offers.arrived.notify_waiters();
+        self.offers.put(offer);
         Ok(())
+    }
+
+    fn online(&self) -> watch::Receiver<bool> {
+        // Nothing lies between the two ends.
+        watch::channel(true).1
     }
 
     async fn poke(&self, worker: &WorkerId, poke: Poke) -> Result<(), Error> {
@@ -100,6 +112,7 @@ pub struct MemoryWorker {
 
 impl WorkerEnd for MemoryWorker {
     type Pokes = MemoryPokes;
+    type Taken = MemoryTaken;
 
     async fn request(&self, request: WorkerRequest) -> Result<Reply, Error> {
         let (reply, answer) = oneshot::channel();
@@ -113,20 +126,25 @@ impl WorkerEnd for MemoryWorker {
         committed.await.map_err(|_| Error::NoAnswer)
     }
 
-    async fn next_offer(&self, agents: &[Arc<str>]) -> Result<Offer, Error> {
+    async fn next_offer(
+        &self,
+        mut classes: watch::Receiver<Arc<[Class]>>,
+    ) -> Result<MemoryTaken, Error> {
         loop {
             let arrived = self.offers.arrived.notified();
             tokio::pin!(arrived);
             // Registered before the look, so that an offer between the two wakes this waiter.
             arrived.as_mut().enable();
-            if let Some(offer) = self.offers.take(agents) {
-                return Ok(offer);
+            let wanted = Arc::clone(&classes.borrow_and_update());
+            if let Some(offer) = self.offers.take(&wanted) {
+                return Ok(MemoryTaken { offer, offers: Arc::clone(&self.offers) });
             }
             if self.requests.is_closed() {
                 return Err(Error::Closed);
             }
             tokio::select! {
                 () = arrived => {}
+                Ok(()) = classes.changed() => {}
                 () = self.requests.closed() => {}
             }
         }
@@ -134,6 +152,26 @@ impl WorkerEnd for MemoryWorker {
 
     fn pokes(&self, worker: &WorkerId) -> MemoryPokes {
         MemoryPokes { worker: worker.clone(), pokes: self.pokes.subscribe() }
+    }
+}
+
+/// An offer in the hands of a worker on a bus within one process.
+#[derive(Debug)]
+pub struct MemoryTaken {
+    offer: Offer,
+    offers: Arc<Offers>,
+}
+
+impl Taken for MemoryTaken {
+    fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    async fn settle(self) {}
+
+    async fn hand_back(self, delay: Duration) {
+        tokio::time::sleep(delay).await;
+        self.offers.put(self.offer);
     }
 }
 
@@ -150,7 +188,7 @@ impl Pokes for MemoryPokes {
             match self.pokes.recv().await {
                 Ok((worker, poke)) if worker == self.worker => return Some(poke),
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => return Some(Poke::All),
+                Err(broadcast::error::RecvError::Lagged(_)) => return Some(Poke::Hail),
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
         }
@@ -167,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_that_lags_is_told_to_look_at_everything() {
+    async fn a_worker_that_lags_is_hailed() {
         let (coordinator, worker) = bus();
         let id = WorkerId("w".to_owned());
         let mut pokes = worker.pokes(&id);
@@ -175,6 +213,6 @@ mod tests {
             let attempt = crate::conformance::attempt(number);
             coordinator.poke(&id, Poke::Attempt(attempt)).await.expect("somebody listens");
         }
-        assert_eq!(pokes.next().await, Some(Poke::All));
+        assert_eq!(pokes.next().await, Some(Poke::Hail));
     }
 }

@@ -1,72 +1,19 @@
 //! What travels between coordinator and workers.
 
-use std::sync::Arc;
-
-use kapelle_domain::attempt::Report;
-use kapelle_domain::engine::{Answer, Claim, Holder, Rejection};
-use kapelle_domain::ids::{AttemptId, CommandSeq, OfferSeq, SessionEpoch, Timestamp, WorkerId};
-use kapelle_domain::worker::{Held, Registration};
+use kapelle_domain::engine::{Answer, Holder, Rejection, WorkerRequest};
+use kapelle_domain::ids::{AttemptId, OfferSeq, Timestamp};
+use kapelle_domain::placement::Class;
 use tokio::sync::oneshot;
 
-/// An attempt that any worker with the agent may claim.
+/// An attempt that any worker which satisfies the class may claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The attempt.
     pub attempt: AttemptId,
     /// Which publication this is.
     pub offer: OfferSeq,
-    /// The agent that is needed.
-    pub agent: Arc<str>,
-}
-
-/// What a worker asks or reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WorkerRequest {
-    /// Opens a session.
-    Register(Registration),
-    /// Proves life.
-    Heartbeat {
-        /// The worker.
-        worker: WorkerId,
-        /// Its session.
-        session: SessionEpoch,
-        /// The attempts that it holds.
-        held: Vec<Held>,
-    },
-    /// Takes no new work from now on.
-    Drain {
-        /// The worker.
-        worker: WorkerId,
-        /// Its session.
-        session: SessionEpoch,
-    },
-    /// Ends its session.
-    Leave {
-        /// The worker.
-        worker: WorkerId,
-        /// Its session.
-        session: SessionEpoch,
-    },
-    /// Wants an attempt that it was offered.
-    Claim(Claim),
-    /// An agent runs.
-    Started(Holder),
-    /// An attempt is over.
-    Finished {
-        /// Which, by whose grant.
-        holder: Holder,
-        /// What came of it.
-        report: Arc<Report>,
-    },
-    /// Asks what is wanted of an attempt.
-    Look(Holder),
-    /// An agent took a command.
-    CommandApplied {
-        /// Which attempt, by whose grant.
-        holder: Holder,
-        /// Which command.
-        seq: CommandSeq,
-    },
+    /// What a worker must satisfy.
+    pub class: Class,
 }
 
 /// The coordinator's answer.
@@ -100,8 +47,8 @@ pub struct Inbound {
 pub enum Poke {
     /// At this attempt.
     Attempt(AttemptId),
-    /// At everything it holds: pokes were lost.
-    All,
+    /// By proving its life at once: the answer has something new for it, or pokes were lost.
+    Hail,
 }
 
 /// Output of an agent, in order and without gaps within its attempt.

@@ -3,6 +3,8 @@
 //! The physical side of a task. Which attempt a task has, and what follows from its end, is the
 //! engine's business.
 
+mod transition;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,16 @@ pub struct Attempt {
     pub watched_from: Timestamp,
     /// When its agent was ordered to stop, and why.
     pub cancel: Option<Cancellation>,
+    /// Whether it was ordered to stop only to make room: its task waits for the next attempt then.
+    #[serde(default)]
+    pub yields: bool,
+    /// Since when its processes are frozen, while they are.
+    #[serde(default)]
+    pub paused_at: Option<Timestamp>,
+    /// How long they were frozen since `watched_from`; this time doesn't count against the
+    /// attempt's limit.
+    #[serde(skip)]
+    pub paused_for: Duration,
     /// How it ended.
     pub report: Option<Arc<Report>>,
 }

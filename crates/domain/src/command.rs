@@ -1,12 +1,12 @@
-//! Commands to a task while it runs or waits: what people say to agents.
+//! Commands: what an operator orders of a task, each a row with a state that can be asked for.
 //!
-//! Each is a row with a state that can be asked for, so that none is lost silently: it is applied
-//! by a running agent, or carried into the next attempt's prompt, or refused, or expires with its
-//! task. Stopping is no command of this kind: it is the task's desired state.
+//! None is lost silently: it is applied, or carried into the next attempt's prompt, or refused
+//! with a reason, or expires with its task. What is *wanted* of a task (to end, to pause) is state
+//! of the task and survives the command that asked for it; see [`crate::task::TaskRecord`].
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CommandSeq, Timestamp};
+use crate::ids::{CommandSeq, TaskId, Timestamp};
 
 /// The longest text of a command.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
@@ -14,12 +14,15 @@ pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// How many commands of one task may be unsettled at once.
 pub const PENDING_MAX: usize = 100;
 
-/// Something said to a task.
+/// Something ordered of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// Its place among the commands of its task.
     pub seq: CommandSeq,
-    /// What is said.
+    /// What is ordered.
+    #[serde(default)]
+    pub kind: CommandKind,
+    /// What is said to the agent, or the reason for people.
     pub text: String,
     /// When it was accepted.
     pub at: Timestamp,
@@ -27,15 +30,75 @@ pub struct Command {
     pub state: CommandState,
 }
 
+/// What is ordered.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum CommandKind {
+    /// Tell the agent; if no agent can be told now, tell the next one.
+    #[default]
+    Feedback,
+    /// End the attempt, count nothing, and begin anew with what was said.
+    Restart,
+    /// Take the agent off this task and put the other one first; this one goes on when the other
+    /// has ended.
+    Redirect {
+        /// The other task.
+        to: TaskId,
+    },
+    /// End the task.
+    Stop,
+    /// Freeze the agent, or start none.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Ask the worker whether the attempt is alive.
+    Ping,
+}
+
+impl CommandKind {
+    /// Its name, as stored, on subjects and shown. Once released, a name keeps its meaning.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Feedback => "feedback",
+            Self::Restart => "restart",
+            Self::Redirect { .. } => "redirect",
+            Self::Stop => "stop",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Ping => "ping",
+        }
+    }
+
+    /// Whether its text goes to an agent, so that there has to be one.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        match self {
+            Self::Feedback => true,
+            Self::Restart
+            | Self::Redirect { .. }
+            | Self::Stop
+            | Self::Pause
+            | Self::Resume
+            | Self::Ping => false,
+        }
+    }
+}
+
 /// What became of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum CommandState {
-    /// Recorded; no agent has it yet.
+    /// Recorded; nobody has it yet.
     Accepted,
-    /// A running agent has taken it.
-    Applied {
+    /// The worker has it; it has no effect yet.
+    Delivered {
         /// In which attempt.
+        attempt: u32,
+    },
+    /// It had its effect.
+    Applied {
+        /// In which attempt; 0 when it needed none.
         attempt: u32,
     },
     /// It is part of what a later attempt was told when it started.
@@ -43,7 +106,12 @@ pub enum CommandState {
         /// In which attempt.
         attempt: u32,
     },
-    /// The task ended before any agent could be told.
+    /// It can't have its effect.
+    Rejected {
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// The task ended before it could have its effect.
     Expired,
 }
 
@@ -52,8 +120,36 @@ impl CommandState {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self {
-            Self::Accepted => false,
-            Self::Applied { .. } | Self::Carried { .. } | Self::Expired => true,
+            Self::Accepted | Self::Delivered { .. } => false,
+            Self::Applied { .. } | Self::Carried { .. } | Self::Rejected { .. } | Self::Expired => {
+                true
+            }
         }
     }
+
+    /// Its name, as stored and shown. Once released, a name keeps its meaning.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Delivered { .. } => "delivered",
+            Self::Applied { .. } => "applied",
+            Self::Carried { .. } => "carried",
+            Self::Rejected { .. } => "rejected",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// What a worker says became of a command that it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CommandAnswer {
+    /// It had its effect: the agent took it, the processes are frozen.
+    Applied,
+    /// It can't be done in this attempt.
+    Refused {
+        /// Why, in words for people.
+        reason: String,
+    },
 }

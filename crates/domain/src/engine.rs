@@ -19,22 +19,27 @@
 
 mod admission;
 mod claim;
+mod command;
+mod decision;
 mod explain;
 mod footprint;
 mod input;
 mod integration;
-mod operator;
 mod outcome;
+mod rejection;
+mod submission;
 mod timer;
 mod worker_session;
 mod world;
 
 pub use admission::Wait;
-pub use explain::{Explanation, Waiting};
-pub use input::{
-    Answer, Claim, Decision, Directives, Effect, Grant, HeldVerdict, Holder, Input, Moment,
-    Receipt, RefusalClass, Rejection, Scope, Submission, Verdict, Volatile,
+pub use decision::{
+    Answer, Decision, Directives, Effect, Grant, HeldVerdict, Moment, Receipt, Standing, Verdict,
+    Volatile,
 };
+pub use explain::{Explanation, Waiting};
+pub use input::{Claim, Holder, Input, Scope, Submission, WorkerRequest};
+pub use rejection::{RefusalClass, Rejection};
 pub use world::{Defect, Snapshot, StoredTasks, World};
 
 #[cfg(test)]

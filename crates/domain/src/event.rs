@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{FailureClass, Report};
+use crate::attempt::{FailureClass, Report, WorkResult};
 use crate::command::{Command, CommandState};
 use crate::ids::{
     CommandSeq, EventSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp,
@@ -15,8 +15,8 @@ use crate::ids::{
 };
 use crate::plan::{RunSpec, TaskSpec};
 use crate::run::RunOutcome;
-use crate::task::Failure;
-use crate::worker::Registration;
+use crate::task::{Failure, Orphan};
+use crate::worker::{Duty, Registration};
 
 /// An event at its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +184,56 @@ pub enum TaskEvent {
         /// Why, in words for people.
         reason: String,
     },
+    /// Somebody wants it not to go on for now.
+    PauseRequested {
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// It may go on.
+    PauseLifted,
+    /// The processes of the attempt are frozen.
+    AttemptPaused {
+        /// Which try.
+        attempt: u32,
+    },
+    /// The processes of the attempt go on.
+    AttemptResumed {
+        /// Which try.
+        attempt: u32,
+    },
+    /// The attempt is to end without counting; the task is tried again.
+    YieldRequested {
+        /// Which try.
+        attempt: u32,
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// It goes before others of its run.
+    Preferred {
+        /// What is added to its priority.
+        boost: i32,
+    },
+    /// It waits until another task has ended.
+    Deferred {
+        /// The other task.
+        until: TaskId,
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// It need not wait for that any more.
+    Undeferred,
+    /// Work in progress was kept.
+    SnapshotTaken {
+        /// Of which try.
+        attempt: u32,
+        /// What was kept.
+        work: WorkResult,
+    },
+    /// The result of an attempt that had been given up came after all. It is kept aside.
+    OrphanKept {
+        /// What came.
+        orphan: Orphan,
+    },
     /// The attempt is over.
     AttemptEnded {
         /// Which try.
@@ -244,6 +294,13 @@ pub enum TaskEvent {
         /// The command.
         command: Command,
     },
+    /// The worker has a command; it has had no effect yet.
+    CommandDelivered {
+        /// Which.
+        seq: CommandSeq,
+        /// In which try.
+        attempt: u32,
+    },
     /// Something became of a command.
     CommandSettled {
         /// Which.
@@ -266,6 +323,15 @@ pub enum WorkerEvent {
     },
     /// It takes no new work.
     Draining,
+    /// What it does about new work has changed by order.
+    DutyChanged {
+        /// What it does from now on.
+        duty: Duty,
+    },
+    /// It was not heard of for longer than a worker may be silent.
+    Suspected,
+    /// It was heard of again.
+    Recovered,
     /// It left, or was given up.
     Gone {
         /// Why, in words for people.
@@ -302,6 +368,16 @@ impl TaskEvent {
             Self::Suspected { .. } => "attempt_suspected",
             Self::Recovered { .. } => "attempt_recovered",
             Self::CancelRequested { .. } => "task_cancel_requested",
+            Self::PauseRequested { .. } => "task_pause_requested",
+            Self::PauseLifted => "task_pause_lifted",
+            Self::AttemptPaused { .. } => "attempt_paused",
+            Self::AttemptResumed { .. } => "attempt_resumed",
+            Self::YieldRequested { .. } => "attempt_yield_requested",
+            Self::Preferred { .. } => "task_preferred",
+            Self::Deferred { .. } => "task_deferred",
+            Self::Undeferred => "task_undeferred",
+            Self::SnapshotTaken { .. } => "snapshot_taken",
+            Self::OrphanKept { .. } => "orphan_kept",
             Self::AttemptEnded { .. } => "attempt_ended",
             Self::RetryScheduled { .. } => "retry_scheduled",
             Self::RetryDue => "retry_due",
@@ -313,6 +389,7 @@ impl TaskEvent {
             Self::Cancelled { .. } => "task_cancelled",
             Self::Revived => "task_revived",
             Self::CommandAccepted { .. } => "command_accepted",
+            Self::CommandDelivered { .. } => "command_delivered",
             Self::CommandSettled { .. } => "command_settled",
         }
     }
@@ -325,6 +402,9 @@ impl WorkerEvent {
         match self {
             Self::Registered { .. } => "worker_registered",
             Self::Draining => "worker_draining",
+            Self::DutyChanged { .. } => "worker_duty_changed",
+            Self::Suspected => "worker_suspected",
+            Self::Recovered => "worker_recovered",
             Self::Gone { .. } => "worker_gone",
         }
     }

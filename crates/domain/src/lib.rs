@@ -10,6 +10,7 @@ pub mod engine;
 pub mod event;
 pub mod goal;
 pub mod ids;
+pub mod placement;
 pub mod plan;
 pub mod policy;
 pub mod prompt;

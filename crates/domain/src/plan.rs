@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::placement::{Constraint, LABELS_MAX};
 use crate::policy::{RetryPolicy, Timeouts};
 
 /// The longest key of a task.
@@ -71,6 +72,9 @@ pub struct TaskSpec {
     pub agent: Arc<str>,
     /// The repository it works on.
     pub repository: Arc<str>,
+    /// What it needs of a worker besides the agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Constraint>,
     /// Positions in the plan of the tasks that must succeed first.
     pub depends_on: Vec<u32>,
     /// Higher goes first among tasks that could run.
@@ -107,6 +111,12 @@ pub enum InvalidPlan {
         /// The key.
         key: String,
     },
+    /// More constraints than anybody needs.
+    #[error("task `{key}` has more than {LABELS_MAX} constraints on its worker")]
+    TooManyNeeds {
+        /// The task.
+        key: String,
+    },
     /// A dependency that points outside of the plan.
     #[error("task `{key}` depends on task number {dependency}, which the plan doesn't have")]
     UnknownDependency {
@@ -141,6 +151,9 @@ pub fn validate(spec: &RunSpec, tasks: &[TaskSpec]) -> Result<(), InvalidPlan> {
         }
         if !keys.insert(task.key.as_str()) {
             return Err(InvalidPlan::DuplicateKey { key: task.key.clone() });
+        }
+        if task.needs.len() > LABELS_MAX {
+            return Err(InvalidPlan::TooManyNeeds { key: task.key.clone() });
         }
         let unknown =
             task.depends_on.iter().find(|dependency| tasks.get(position(**dependency)).is_none());
@@ -217,6 +230,7 @@ pub(crate) mod tests {
             prompt: format!("Do {key}."),
             agent: "coder".into(),
             repository: "project".into(),
+            needs: Vec::new(),
             depends_on: depends_on.to_vec(),
             priority: 0,
             integrate: false,

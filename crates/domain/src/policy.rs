@@ -109,7 +109,8 @@ impl Default for Timeouts {
     }
 }
 
-/// How many attempts may be live at once over all runs. A run has its own limit beside these.
+/// What holds over all runs: how many attempts may be live at once, and how long workers may be
+/// silent. A run has limits of its own beside these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Over everything.
@@ -118,6 +119,12 @@ pub struct Limits {
     pub per_agent: std::collections::BTreeMap<String, u32>,
     /// Per repository.
     pub per_repository: u32,
+    /// How long a worker may be silent before it is offered nothing more.
+    #[serde(with = "millis")]
+    pub worker_ttl: Duration,
+    /// How long a worker may be silent before it counts as gone.
+    #[serde(with = "millis")]
+    pub worker_lost_after: Duration,
 }
 
 impl Default for Limits {
@@ -126,6 +133,8 @@ impl Default for Limits {
             total: u32::MAX,
             per_agent: std::collections::BTreeMap::new(),
             per_repository: u32::MAX,
+            worker_ttl: Duration::from_secs(30),
+            worker_lost_after: Duration::from_secs(600),
         }
     }
 }

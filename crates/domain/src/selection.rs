@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::placement::Constraint;
 use crate::plan::TaskSpec;
 use crate::prompt;
 use crate::roadmap::{Roadmap, StreamId, WhyNot, WorkStream};
@@ -27,6 +28,8 @@ pub enum Choice {
 pub struct Common {
     /// The agent that is to do it.
     pub agent: Arc<str>,
+    /// What they need of a worker besides.
+    pub needs: Vec<Constraint>,
     /// The repository it works on.
     pub repository: Arc<str>,
     /// The roadmap's path in the repository.
@@ -171,6 +174,7 @@ fn tasks(chosen: &[&WorkStream], common: &Common) -> Vec<TaskSpec> {
             title: stream.name.clone(),
             prompt: prompt::of_work_stream(stream, &common.roadmap_path),
             agent: Arc::clone(&common.agent),
+            needs: common.needs.clone(),
             repository: Arc::clone(&common.repository),
             depends_on: stream
                 .depends_on

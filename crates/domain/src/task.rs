@@ -1,16 +1,18 @@
-//! Tasks: the logical state of one node of a plan, and the one table of its transitions.
+//! Tasks: the logical state of one node of a plan.
 //!
-//! Live execution, recovery and the property tests all go through `Task::apply`. It says what
-//! may follow what; which of the possible events happens is decided in [`crate::engine`].
+//! What may follow what is in `transition`; which of the possible events happens is decided in
+//! [`crate::engine`].
+
+mod transition;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Attempt, Cancellation, FailureClass, Granted, Outcome, Phase};
-use crate::command::{Command, CommandState};
-use crate::event::TaskEvent;
-use crate::ids::{AttemptId, CommandSeq, Fence, OfferSeq, TaskId, Timestamp};
+use crate::attempt::{Attempt, FailureClass, Granted, Phase, Report, WorkResult};
+use crate::command::Command;
+use crate::ids::{AttemptId, CommandSeq, Fence, OfferSeq, TaskId, Timestamp, WorkerId};
+use crate::placement::Class;
 use crate::plan::TaskSpec;
 
 /// How many lessons of failed attempts a task keeps for the next one's prompt.
@@ -18,6 +20,12 @@ pub const LESSONS_MAX: usize = 3;
 
 /// How much of what people said a task keeps for the next one's prompt.
 pub const FEEDBACK_MAX: usize = 20;
+
+/// How many late results a task keeps, and how many grants that may still bring one.
+pub const ORPHANS_MAX: usize = 8;
+
+/// How many workers a task keeps away from after they failed it.
+pub const SHUNNED_MAX: usize = 8;
 
 /// A task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub struct Task {
     pub spec: Arc<TaskSpec>,
     /// Everything about it that changes.
     pub record: TaskRecord,
+    /// What its offers are published under; derived.
+    pub(crate) class: Class,
     /// How many of its dependencies have not succeeded yet; derived.
     pub(crate) unmet: u32,
 }
@@ -57,6 +67,66 @@ pub struct TaskRecord {
     pub command: CommandSeq,
     /// Its commands that aren't settled yet, in order.
     pub pending: Vec<Command>,
+    /// Why somebody wants it not to go on for now, if somebody does.
+    #[serde(default)]
+    pub paused: Option<String>,
+    /// What is added to its priority.
+    #[serde(default)]
+    pub boost: i32,
+    /// The task that it waits for by order, if it does.
+    #[serde(default)]
+    pub deferred: Option<Deferral>,
+    /// Work in progress that the next attempt can go on from.
+    #[serde(default)]
+    pub snapshot: Option<Snapshot>,
+    /// Workers that failed it by their machinery; others are asked first.
+    #[serde(default)]
+    pub shunned: Vec<WorkerId>,
+    /// Grants that were given up while the agent may still have run; the newest last.
+    #[serde(default)]
+    pub lost: Vec<LostGrant>,
+    /// Results that came too late to count; the newest last.
+    #[serde(default)]
+    pub orphans: Vec<Orphan>,
+}
+
+/// A wait by order: an agent was taken off the task for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferral {
+    /// The task that has to end first, however it ends.
+    pub until: TaskId,
+    /// Why, in words for people.
+    pub reason: String,
+}
+
+/// Work in progress of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The attempt that it comes from.
+    pub attempt: u32,
+    /// What was kept.
+    pub work: WorkResult,
+}
+
+/// A grant that was given up while the agent may still have run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostGrant {
+    /// Which try.
+    pub attempt: u32,
+    /// Its fence.
+    pub fence: Fence,
+    /// Who had it.
+    pub worker: WorkerId,
+}
+
+/// The result of an attempt that had been given up. It is kept for people to look at, and never
+/// merged by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// The grant that it was made under.
+    pub grant: LostGrant,
+    /// What the worker reported.
+    pub report: Arc<Report>,
 }
 
 /// Failures so far, by the budget that they count against.
@@ -199,8 +269,35 @@ impl Task {
             feedback: Vec::new(),
             command: CommandSeq::default(),
             pending: Vec::new(),
+            paused: None,
+            boost: 0,
+            deferred: None,
+            snapshot: None,
+            shunned: Vec::new(),
+            lost: Vec::new(),
+            orphans: Vec::new(),
         };
-        Self { id, spec, record, unmet }
+        let class = Class::of(&spec.agent, &spec.needs);
+        Self { id, spec, record, class, unmet }
+    }
+
+    /// What its offers are published under.
+    #[must_use]
+    pub fn class(&self) -> &Class {
+        &self.class
+    }
+
+    /// Its place among the tasks of its run that could start: higher goes first.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.spec.priority.saturating_add(self.record.boost)
+    }
+
+    /// Whether nothing but room keeps it from starting.
+    #[must_use]
+    pub fn is_startable(&self) -> bool {
+        let record = &self.record;
+        record.state == TaskState::Ready && record.paused.is_none() && record.deferred.is_none()
     }
 
     /// Its attempt that is offered or held, if it has one.
@@ -223,296 +320,4 @@ impl Task {
     pub fn grant(&self) -> Option<&Granted> {
         self.live_attempt().and_then(|attempt| attempt.grant.as_ref())
     }
-
-    /// Whether it waits for the follow-up of an attempt's end. Only within a decision.
-    fn is_settling(&self) -> bool {
-        self.record.state == TaskState::Active && self.live_attempt().is_none()
-    }
-
-    pub(crate) fn apply(
-        &mut self,
-        at: Timestamp,
-        event: &TaskEvent,
-    ) -> Result<(), IllegalTaskEvent> {
-        let fits = self.change_of_state(at, event)
-            || self.change_of_attempt(at, event)
-            || self.change_of_wish(at, event);
-        if fits {
-            return Ok(());
-        }
-        Err(IllegalTaskEvent {
-            task: self.id,
-            event: event.name(),
-            state: self.record.state.name(),
-        })
-    }
-
-    /// The events that move the task from one logical state to another; false when `event` is
-    /// none of them or doesn't fit.
-    #[expect(clippy::too_many_lines, reason = "one table, which is read as a whole")]
-    fn change_of_state(&mut self, at: Timestamp, event: &TaskEvent) -> bool {
-        use TaskEvent as E;
-        use TaskState as S;
-        let settling = self.is_settling();
-        let next = match (&self.record.state, event) {
-            (S::Blocked, E::DependenciesMet) => S::Ready,
-            (S::Blocked, E::Skipped { because }) => S::Skipped { because: *because },
-            (S::RetryWait { .. }, E::RetryDue) => S::Ready,
-            (S::Ready, E::Offered { attempt, offer }) => {
-                if !self.begin_attempt(at, *attempt, *offer) {
-                    return false;
-                }
-                S::Active
-            }
-            (S::Active, E::RetryScheduled { until, class, lesson }) if settling => {
-                self.charge(at, *class, lesson.as_ref());
-                S::RetryWait { until: *until, class: *class }
-            }
-            (S::Integrating { .. }, E::RetryScheduled { until, class, lesson }) => {
-                self.charge(at, *class, lesson.as_ref());
-                S::RetryWait { until: *until, class: *class }
-            }
-            (S::Active, E::IntegrationQueued { attempt })
-                if settling && self.is_newest(*attempt) =>
-            {
-                S::Integrating { prepared: None }
-            }
-            (S::Integrating { .. }, E::IntegrationPrepared { branch, old, new }) => {
-                let prepared =
-                    Prepared { branch: branch.clone(), old: old.clone(), new: new.clone() };
-                S::Integrating { prepared: Some(prepared) }
-            }
-            (S::Integrating { .. }, E::IntegrationRefused { .. }) => {
-                S::Integrating { prepared: None }
-            }
-            (S::Active, E::Succeeded { commit }) if settling => {
-                S::Succeeded { commit: commit.clone() }
-            }
-            (S::Integrating { .. }, E::Succeeded { commit }) => {
-                S::Succeeded { commit: commit.clone() }
-            }
-            (S::Active, E::Failed { failure }) if settling => {
-                S::Failed { failure: failure.clone() }
-            }
-            (S::Integrating { .. }, E::Failed { failure }) => {
-                S::Failed { failure: failure.clone() }
-            }
-            (S::Active, E::Cancelled { unconfirmed }) if settling => {
-                S::Cancelled { unconfirmed: *unconfirmed }
-            }
-            (
-                S::Blocked | S::Ready | S::RetryWait { .. } | S::Integrating { .. },
-                E::Cancelled { unconfirmed },
-            ) => S::Cancelled { unconfirmed: *unconfirmed },
-            (S::Failed { .. } | S::Cancelled { .. } | S::Skipped { .. }, E::Revived) => {
-                self.record.tally = Tally::default();
-                self.record.cancel = None;
-                if self.unmet == 0 { S::Ready } else { S::Blocked }
-            }
-            (
-                S::Blocked
-                | S::Ready
-                | S::Active
-                | S::RetryWait { .. }
-                | S::Integrating { .. }
-                | S::Succeeded { .. }
-                | S::Failed { .. }
-                | S::Cancelled { .. }
-                | S::Skipped { .. },
-                _,
-            ) => return false,
-        };
-        self.record.state = next;
-        self.record.since = at;
-        true
-    }
-
-    /// The events of the current attempt of an active task.
-    #[expect(clippy::too_many_lines, reason = "one table, which is read as a whole")]
-    fn change_of_attempt(&mut self, at: Timestamp, event: &TaskEvent) -> bool {
-        use TaskEvent as E;
-        if self.record.state != TaskState::Active {
-            return false;
-        }
-        let (fence, newest_offer) = (self.record.fence, self.record.offer);
-        let Some(attempt) = &mut self.record.attempt else { return false };
-        match (attempt.phase, event) {
-            (Phase::Offered, E::Offered { attempt: number, offer })
-                if *number == attempt.number && *offer > newest_offer =>
-            {
-                attempt.offer = *offer;
-                attempt.offered_at = at;
-                self.record.offer = *offer;
-            }
-            // A grant that never led to a start is taken back and offered anew.
-            (Phase::Claimed, E::Offered { attempt: number, offer })
-                if *number == attempt.number && *offer > newest_offer =>
-            {
-                attempt.phase = Phase::Offered;
-                attempt.grant = None;
-                attempt.offer = *offer;
-                attempt.offered_at = at;
-                self.record.offer = *offer;
-            }
-            (
-                Phase::Offered,
-                E::Claimed {
-                    attempt: number,
-                    fence: granted,
-                    worker,
-                    session,
-                    request,
-                    base,
-                    embedded,
-                },
-            ) if *number == attempt.number && *granted > fence => {
-                attempt.phase = Phase::Claimed;
-                attempt.renewed_at = at;
-                attempt.grant = Some(Granted {
-                    fence: *granted,
-                    worker: worker.clone(),
-                    session: *session,
-                    request: *request,
-                    base: base.clone(),
-                    embedded: *embedded,
-                    at,
-                });
-                self.record.fence = *granted;
-            }
-            (Phase::Claimed, E::Started { attempt: number }) if *number == attempt.number => {
-                attempt.phase = Phase::Running;
-                attempt.started_at = Some(at);
-                attempt.watched_from = at;
-                attempt.renewed_at = at;
-            }
-            (Phase::Running, E::Suspected { attempt: number }) if *number == attempt.number => {
-                attempt.phase = Phase::Suspect;
-            }
-            (Phase::Suspect, E::Recovered { attempt: number }) if *number == attempt.number => {
-                attempt.phase = Phase::Running;
-                attempt.renewed_at = at;
-            }
-            (_, E::AttemptEnded { attempt: number, report })
-                if *number == attempt.number
-                    && attempt.phase != Phase::Ended
-                    && (attempt.phase == Phase::Offered)
-                        == (report.outcome == Outcome::Withdrawn) =>
-            {
-                attempt.phase = Phase::Ended;
-                attempt.ended_at = Some(at);
-                attempt.report = Some(Arc::clone(report));
-            }
-            (
-                Phase::Offered
-                | Phase::Claimed
-                | Phase::Running
-                | Phase::Suspect
-                | Phase::Cancelling
-                | Phase::Ended,
-                _,
-            ) => return false,
-        }
-        true
-    }
-
-    /// What people want of the task: its end, or something said to it.
-    fn change_of_wish(&mut self, at: Timestamp, event: &TaskEvent) -> bool {
-        let ended = self.record.state.is_ended();
-        match event {
-            TaskEvent::CancelRequested { reason } if !ended && self.record.cancel.is_none() => {
-                self.record.cancel = Some(reason.clone());
-                if let Some(attempt) =
-                    self.record.attempt.as_mut().filter(|attempt| attempt.phase.is_held())
-                {
-                    attempt.phase = Phase::Cancelling;
-                    attempt.cancel = Some(Cancellation { reason: reason.clone(), at });
-                }
-            }
-            TaskEvent::CommandAccepted { command }
-                if !ended && command.seq == self.record.command.next() =>
-            {
-                self.record.command = command.seq;
-                keep_newest(&mut self.record.feedback, command.text.clone(), FEEDBACK_MAX);
-                self.record.pending.push(command.clone());
-            }
-            TaskEvent::CommandSettled { seq, state } if *state != CommandState::Accepted => {
-                let Some(index) =
-                    self.record.pending.iter().position(|command| command.seq == *seq)
-                else {
-                    return false;
-                };
-                self.record.pending.remove(index);
-            }
-            TaskEvent::Submitted { .. }
-            | TaskEvent::DependenciesMet
-            | TaskEvent::Skipped { .. }
-            | TaskEvent::Offered { .. }
-            | TaskEvent::Claimed { .. }
-            | TaskEvent::Started { .. }
-            | TaskEvent::Suspected { .. }
-            | TaskEvent::Recovered { .. }
-            | TaskEvent::CancelRequested { .. }
-            | TaskEvent::AttemptEnded { .. }
-            | TaskEvent::RetryScheduled { .. }
-            | TaskEvent::RetryDue
-            | TaskEvent::IntegrationQueued { .. }
-            | TaskEvent::IntegrationPrepared { .. }
-            | TaskEvent::IntegrationRefused { .. }
-            | TaskEvent::Succeeded { .. }
-            | TaskEvent::Failed { .. }
-            | TaskEvent::Cancelled { .. }
-            | TaskEvent::Revived
-            | TaskEvent::CommandAccepted { .. }
-            | TaskEvent::CommandSettled { .. } => return false,
-        }
-        true
-    }
-
-    fn is_newest(&self, number: u32) -> bool {
-        self.record.attempt.as_ref().is_some_and(|attempt| attempt.number == number)
-    }
-
-    fn begin_attempt(&mut self, at: Timestamp, number: u32, offer: OfferSeq) -> bool {
-        let previous = self.record.attempt.as_ref().map_or(0, |attempt| attempt.number);
-        if number != previous + 1 || offer <= self.record.offer {
-            return false;
-        }
-        self.record.offer = offer;
-        self.record.attempt = Some(Attempt {
-            number,
-            phase: Phase::Offered,
-            offer,
-            offered_at: at,
-            grant: None,
-            started_at: None,
-            ended_at: None,
-            renewed_at: at,
-            watched_from: at,
-            cancel: None,
-            report: None,
-        });
-        true
-    }
-
-    fn charge(&mut self, at: Timestamp, class: FailureClass, lesson: Option<&String>) {
-        let tally = &mut self.record.tally;
-        match class {
-            FailureClass::Application => tally.app += 1,
-            FailureClass::Infrastructure => tally.infra += 1,
-            FailureClass::RateLimit => {
-                tally.rate_limited += 1;
-                tally.rate_limited_since.get_or_insert(at);
-            }
-            FailureClass::Final | FailureClass::Uncounted => {}
-        }
-        if let Some(lesson) = lesson {
-            keep_newest(&mut self.record.lessons, lesson.clone(), LESSONS_MAX);
-        }
-    }
-}
-
-fn keep_newest(list: &mut Vec<String>, newest: String, count_max: usize) {
-    list.push(newest);
-    let surplus = list.len().saturating_sub(count_max);
-    list.drain(..surplus);
 }

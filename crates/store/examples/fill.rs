@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use kapelle_domain::attempt::Outcome;
-use kapelle_domain::engine::{Holder, Input};
+use kapelle_domain::engine::{Holder, WorkerRequest};
 use kapelle_domain::ids::SessionEpoch;
 use kapelle_store::{Checkpoint, Mode, OpenOptions, Store};
 use stage::Stage;
@@ -90,7 +90,7 @@ impl Load {
             self.stage.finish(&holder, Outcome::Completed)?;
         }
         for holder in std::mem::take(&mut self.claimed) {
-            self.stage.give(Input::Started(holder.clone()))?;
+            self.stage.give(WorkerRequest::Started(holder.clone()))?;
             self.running.push(holder);
         }
         let new = self.stage.offers.len().min(in_flight / 3);

@@ -7,8 +7,10 @@ use kapelle_domain::ids::{RunId, SessionEpoch};
 use kapelle_domain::plan::TaskSpec;
 use kapelle_domain::run::RunRecord;
 use kapelle_domain::task::TaskRecord;
+use kapelle_domain::worker::Registration;
 
 use crate::error::{Error, Site};
+use crate::names;
 use crate::read;
 use crate::record::Table;
 use crate::sqlite::Connection;
@@ -23,9 +25,12 @@ pub type LoadedRun = (RunRecord, LoadedTasks);
 static MAXIMA: Table =
     Table { name: "run, worker", key: &[], reading: "reading the newest numbers" };
 
+static WORKER: Table =
+    Table { name: "worker", key: &["worker_id"], reading: "reading the workers" };
+
 impl Store {
-    /// Everything that a coordinator must know to go on: the open runs, and the numbers that were
-    /// given away already. Takes as long as it takes.
+    /// Everything that a coordinator must know to go on: the open runs, the workers of other
+    /// processes, and the numbers that were given away already. Takes as long as it takes.
     ///
     /// # Errors
     /// When the database can't be read, or [`Error::Inconsistent`] for the first row that doesn't
@@ -50,6 +55,20 @@ impl Store {
             }
             let tasks = load_tasks(&mut transaction, site, id).await?;
             snapshot.runs.push((id, record, tasks));
+        }
+        let text = "SELECT worker_id, session, state, registration FROM worker
+            WHERE state <> 'gone' ORDER BY worker_id";
+        for row in WORKER.select(&mut transaction, site, sqlx::query(text)).await? {
+            let registration: Registration = row.json("registration")?;
+            let state: String = row.get("state")?;
+            let duty = names::parse_worker_state(&state).ok_or_else(|| {
+                row.inconsistent("state", format!("`{state}` is no state of a worker"))
+            })?;
+            // One that lived in a coordinator's process has died with it.
+            if !registration.embedded {
+                let session = SessionEpoch(row.number("session")?);
+                snapshot.workers.push((registration, session, duty));
+            }
         }
         Ok(snapshot)
     }

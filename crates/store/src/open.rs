@@ -16,11 +16,18 @@ use crate::store::{LEADER, Lead, Seat, Store};
 
 /// Every migration there ever was, oldest first. Append only; each sets the schema's number, which
 /// is its place in this list, from 1.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    20_260_801_000_000,
-    "initial",
-    include_str!("../migrations/sqlite/20260801000000_initial.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        20_260_801_000_000,
+        "initial",
+        include_str!("../migrations/sqlite/20260801000000_initial.sql"),
+    ),
+    (
+        20_261_128_000_000,
+        "commands",
+        include_str!("../migrations/sqlite/20261128000000_commands.sql"),
+    ),
+];
 
 /// How a store is to be opened.
 #[derive(Debug, Clone)]

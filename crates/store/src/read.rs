@@ -188,7 +188,8 @@ impl Store {
     /// # Errors
     /// As [`Store::runs`].
     pub async fn commands(&self, task: TaskId) -> Result<Vec<Command>, Error> {
-        let text = "SELECT run_id, task_index, seq, text, at, state, attempt FROM command
+        let text =
+            "SELECT run_id, task_index, seq, kind, text, at, state, attempt, reason FROM command
             WHERE run_id = $1 AND task_index = $2 ORDER BY seq";
         let query = sqlx::query(text).bind(integer(task.run.0)).bind(i64::from(task.index));
         self.list(&COMMAND, query, command_of).await
@@ -294,9 +295,11 @@ fn usage_of(row: &Record) -> Result<Usage, Error> {
 
 fn command_of(row: &Record) -> Result<Command, Error> {
     let name: String = row.get("state")?;
-    let state = names::parse_command_state(&name, row.optional_number("attempt")?);
+    let (attempt, reason) = (row.optional_number("attempt")?, row.get("reason")?);
+    let state = names::parse_command_state(&name, attempt, reason);
     Ok(Command {
         seq: CommandSeq(row.number("seq")?),
+        kind: row.json("kind")?,
         text: row.get("text")?,
         at: Timestamp(row.get("at")?),
         state: state.ok_or_else(|| {

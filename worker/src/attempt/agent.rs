@@ -4,8 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kapelle_bus::{OutputLane, WorkerEnd, WorkerRequest};
+use kapelle_bus::{OutputLane, WorkerEnd};
 use kapelle_domain::attempt::{Outcome, Report, Usage};
+use kapelle_domain::command::{CommandAnswer, CommandKind};
+use kapelle_domain::engine::WorkerRequest;
+use kapelle_domain::ids::CommandSeq;
 use kapelle_git::Workspace;
 use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
 use kapelle_runtime::telemetry::Chain;
@@ -171,7 +174,7 @@ struct Conversation<'d, 'a, B> {
     blames: Option<FailureKind>,
     stopped: Option<Stopped>,
     /// Commands that were written and not yet acknowledged.
-    told: Vec<kapelle_domain::ids::CommandSeq>,
+    told: Vec<CommandSeq>,
 }
 
 impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
@@ -251,15 +254,38 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             if self.told.contains(&command.seq) {
                 continue;
             }
+            match command.kind {
+                CommandKind::Feedback => {}
+                // The directives themselves say what is wanted.
+                CommandKind::Stop | CommandKind::Restart | CommandKind::Redirect { .. } => continue,
+                CommandKind::Ping => {
+                    self.told.push(command.seq);
+                    self.answer(command.seq, CommandAnswer::Applied).await;
+                    continue;
+                }
+                CommandKind::Pause | CommandKind::Resume => {
+                    self.told.push(command.seq);
+                    let reason = "this worker can't freeze agents yet".to_owned();
+                    self.answer(command.seq, CommandAnswer::Refused { reason }).await;
+                    continue;
+                }
+            }
             // An agent without lines on its input is told in its next attempt: the command stays
             // pending, and the prompt of that attempt carries it.
-            let Some(stdin) = &self.process.stdin else { return };
+            let Some(stdin) = &self.process.stdin else { continue };
             let line = agent_line::feedback(command.seq.0, &command.text);
             if stdin.line(&line).await.is_ok() {
                 self.desk.transcript.say(&format!("told the agent: {}", command.text));
                 self.told.push(command.seq);
             }
         }
+    }
+
+    /// Says what became of a command. Unanswered, it is given again: twice rather than never.
+    async fn answer(&self, seq: CommandSeq, answer: CommandAnswer) {
+        let holder = self.desk.holder.clone();
+        let answered = WorkerRequest::Answered { holder, seq, answer };
+        drop(self.desk.bus.request(answered).await);
     }
 
     async fn hear(&mut self, output: Output) {
@@ -293,13 +319,9 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
         match &line {
             AgentLine::Usage(usage) => self.usage = self.usage.plus(*usage),
             AgentLine::Ack { id } => {
-                let seq = kapelle_domain::ids::CommandSeq(*id);
+                let seq = CommandSeq(*id);
                 if self.told.contains(&seq) {
-                    let holder = self.desk.holder.clone();
-                    let applied = WorkerRequest::CommandApplied { holder, seq };
-                    // Unanswered, the command is told again in the next attempt: twice rather
-                    // than never.
-                    drop(self.desk.bus.request(applied).await);
+                    self.answer(seq, CommandAnswer::Applied).await;
                 }
             }
             AgentLine::Message { text } => text.clone_into(&mut self.last_words),

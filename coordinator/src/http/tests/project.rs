@@ -5,9 +5,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use kapelle_bus::memory::{self, MemoryCoordinator, MemoryWorker};
-use kapelle_bus::{OutputChunk, OutputLane, OutputLine, WorkerEnd as _, WorkerRequest};
+use kapelle_bus::{OutputChunk, OutputLane, OutputLine, Taken as _, WorkerEnd as _};
 use kapelle_domain::attempt::{Outcome, Report};
-use kapelle_domain::engine::{Answer, Claim, Holder};
+use kapelle_domain::engine::{Answer, Claim, Holder, WorkerRequest};
 use kapelle_domain::ids::{RequestId, SessionEpoch, Timestamp, WorkerId};
 use kapelle_domain::worker::Registration;
 use kapelle_git::Repository;
@@ -15,7 +15,7 @@ use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config::{Config, LoadOptions};
 use kapelle_runtime::identity::Identity;
 use kapelle_store::{Mode, OpenOptions, Store};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -116,14 +116,13 @@ impl Project {
     pub(super) async fn start_attempt(&self) -> Holder {
         let name = WorkerId("w".to_owned());
         let registration = Registration {
-            worker: name.clone(),
             embedded: true,
-            slots: 1,
-            agents: vec!["fake".into()],
-            inventory: Vec::new(),
+            ..Registration::new(name.clone(), 1, vec!["fake".into()])
         };
         let session = self.register(registration).await;
-        let offer = self.worker.next_offer(&["fake".into()]).await.expect("an offer");
+        let (_classes, classes) = watch::channel(["fake".parse().expect("a class")].into());
+        let taken = self.worker.next_offer(classes).await.expect("an offer");
+        let offer = taken.offer();
         let claim = Claim {
             request: RequestId(1),
             attempt: offer.attempt,

@@ -457,12 +457,11 @@ fn check_tree(ground: &Ground) -> CheckTree {
 
 fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWorker> {
     let config = Arc::clone(&ground.project.config);
+    let slots = config.limits.max_running.unwrap_or(SLOTS);
+    let agents = config.agents.keys().map(|name| name.as_str().into()).collect();
     let registration = Registration {
-        worker: WorkerId("local".to_owned()),
         embedded: true,
-        slots: config.limits.max_running.unwrap_or(SLOTS),
-        agents: config.agents.keys().map(|name| name.as_str().into()).collect(),
-        inventory: Vec::new(),
+        ..Registration::new(WorkerId("local".to_owned()), slots, agents)
     };
     let workshop = Workshop {
         repository: ground.project.repository.clone(),

@@ -137,6 +137,8 @@ pub(crate) fn failed_attempt() -> AttemptView {
 
 pub(crate) fn command() -> CommandView {
     CommandView {
+        kind: "feedback".to_owned(),
+        reason: None,
         seq: 1,
         text: "use the existing\ntokenizer".to_owned(),
         at: NOW - 30_000,

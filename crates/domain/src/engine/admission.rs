@@ -3,18 +3,20 @@
 //! Concurrency is what is counted from the tasks' states at this moment; there is no counter that
 //! could drift away from them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::input::{Decision, Effect};
+use super::decision::{Decision, Effect};
 use super::world::World;
 use crate::event::{Event, RunEvent, TaskEvent};
 use crate::ids::{AttemptId, TaskId};
-use crate::plan::position;
+use crate::placement::Class;
+use crate::plan::{TaskSpec, position};
 use crate::run::{Run, RunOutcome};
 use crate::task::{Task, TaskState};
+use crate::worker::Registration;
 
 /// How many tasks of one run are looked at in one settling while the best of them have no room:
 /// enough for any sane mix of agents, and a bound on the work that a long backlog can cause.
@@ -48,12 +50,26 @@ pub enum Wait {
         /// The limit.
         limit: u32,
     },
-    /// No worker has the agent.
+    /// No worker has the agent and everything else that is needed.
     NoWorker {
         /// The agent.
         agent: Arc<str>,
+        /// The constraints that no worker with the agent fits; empty when no worker has the agent.
+        missing: Vec<String>,
     },
-    /// Every worker that has the agent is full.
+    /// Somebody wants it not to go on for now.
+    Paused {
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// By order it waits until another task has ended.
+    Deferred {
+        /// The other task.
+        until: TaskId,
+        /// Why, in words for people.
+        reason: String,
+    },
+    /// Every worker that could take it is full, suspect, or takes nothing new.
     NoFreeSlot {
         /// The agent.
         agent: Arc<str>,
@@ -67,6 +83,7 @@ impl World {
         let mut released = BTreeSet::new();
         for id in std::mem::take(&mut self.index.ended) {
             self.release_dependents(id, &mut released, &mut decision);
+            self.release_deferred(id, &mut decision);
         }
         if !decision.events.is_empty() {
             return decision;
@@ -113,6 +130,14 @@ impl World {
         }
     }
 
+    fn release_deferred(&self, id: TaskId, decision: &mut Decision) {
+        let first = TaskId { run: crate::ids::RunId(0), index: 0 };
+        let waiting = self.index.deferred.range((id, first)..);
+        for (_, task) in waiting.take_while(|(until, _)| *until == id) {
+            decision.events.push(Event::Task { task: *task, event: TaskEvent::Undeferred });
+        }
+    }
+
     fn offer_what_fits(&self, decision: &mut Decision) {
         let mut room = Room::of(self);
         for (id, ready) in &self.index.ready {
@@ -134,7 +159,7 @@ impl World {
                 decision.effects.push(Effect::Offer {
                     attempt: AttemptId { task: task.id, number },
                     offer,
-                    agent: Arc::clone(&task.spec.agent),
+                    class: task.class.clone(),
                 });
             }
         }
@@ -142,6 +167,13 @@ impl World {
 
     /// Why a ready task isn't offered at this moment; `None` when it could be.
     pub(super) fn admission(&self, run: &Run, task: &Task) -> Option<Wait> {
+        if let Some(reason) = &task.record.paused {
+            return Some(Wait::Paused { reason: reason.clone() });
+        }
+        if let Some(deferral) = &task.record.deferred {
+            let (until, reason) = (deferral.until, deferral.reason.clone());
+            return Some(Wait::Deferred { until, reason });
+        }
         let limit = run.record.spec.concurrency;
         if run.live >= limit {
             return Some(Wait::RunConcurrency { limit });
@@ -149,38 +181,113 @@ impl World {
         Room::of(self).refusal(self, task)
     }
 
-    /// Attempts that the workers with this agent could still take, less those that are offered.
-    fn free_slots(&self, agent: &str) -> Option<u32> {
-        let mut able = self.workers.values().filter(|worker| worker.runs(agent)).peekable();
+    /// The slots that are free on workers which could take the task; `None` when none could.
+    fn free_slots(&self, spec: &TaskSpec) -> Option<u32> {
+        let able = |registration: &Registration| registration.satisfies(&spec.agent, &spec.needs);
+        let mut able = self.workers.values().filter(|worker| able(&worker.registration)).peekable();
         able.peek()?;
         let free = able.fold(0u32, |sum, worker| sum.saturating_add(worker.free_slots()));
         Some(free)
+    }
+
+    /// Why no worker could take the task.
+    fn unplaceable(&self, spec: &TaskSpec) -> Wait {
+        let with_agent: Vec<&Registration> = self
+            .workers
+            .values()
+            .map(|worker| &worker.registration)
+            .filter(|registration| registration.satisfies(&spec.agent, &[]))
+            .collect();
+        let fits_nobody = |constraint: &&crate::placement::Constraint| {
+            !with_agent.iter().any(|registration| constraint.fits(&registration.labels))
+        };
+        let mut missing: Vec<&crate::placement::Constraint> =
+            spec.needs.iter().filter(fits_nobody).collect();
+        if missing.is_empty() {
+            // Each fits somebody, all of them nobody.
+            missing = spec.needs.iter().collect();
+        }
+        if with_agent.is_empty() {
+            missing.clear();
+        }
+        let missing = missing.into_iter().map(ToString::to_string).collect();
+        Wait::NoWorker { agent: Arc::clone(&spec.agent), missing }
+    }
+
+    /// The classes whose offers a worker may take.
+    pub(super) fn classes_for(&self, registration: &Registration) -> Vec<Class> {
+        let plain = registration.agents.iter().map(|agent| Class::of(agent, &[]));
+        let special = self.index.classes.satisfied_by(registration);
+        plain.chain(special).collect::<BTreeSet<Class>>().into_iter().collect()
+    }
+
+    /// Tells workers of classes that a submission brings up and they could not know of.
+    pub(super) fn announce_classes(&self, tasks: &[TaskSpec], decision: &mut Decision) {
+        let special = tasks.iter().filter(|task| !task.needs.is_empty());
+        let new = special.filter(|task| {
+            !self.index.classes.0.contains_key(&Class::of(&task.agent, &task.needs))
+        });
+        let mut hailed = BTreeSet::new();
+        for task in new {
+            let able = self
+                .workers
+                .values()
+                .filter(|worker| worker.registration.satisfies(&task.agent, &task.needs));
+            hailed.extend(able.map(|worker| worker.registration.worker.clone()));
+        }
+        decision.effects.extend(hailed.into_iter().map(|worker| Effect::Hail { worker }));
+    }
+}
+
+/// Classes in use: how many tasks each has that have not ended, and one of them as the example of
+/// what it takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Classes(BTreeMap<Class, (u32, Arc<TaskSpec>)>);
+
+impl Classes {
+    pub(super) fn count(&mut self, class: &Class, spec: &Arc<TaskSpec>, up: bool) {
+        if up {
+            let entry = self.0.entry(class.clone()).or_insert_with(|| (0, Arc::clone(spec)));
+            entry.0 = entry.0.saturating_add(1);
+        } else if let Some(entry) = self.0.get_mut(class) {
+            entry.0 = entry.0.saturating_sub(1);
+            if entry.0 == 0 {
+                self.0.remove(class);
+            }
+        }
+    }
+
+    fn satisfied_by(&self, registration: &Registration) -> impl Iterator<Item = Class> {
+        let able = move |(_, (_, spec)): &(&Class, &(u32, Arc<TaskSpec>))| {
+            registration.satisfies(&spec.agent, &spec.needs)
+        };
+        self.0.iter().filter(able).map(|(class, _)| class.clone())
     }
 }
 
 /// What is left of each limit while offers are handed out.
 struct Room {
     total: u32,
-    agents: std::collections::BTreeMap<Arc<str>, u32>,
-    repositories: std::collections::BTreeMap<Arc<str>, u32>,
+    agents: BTreeMap<Arc<str>, u32>,
+    repositories: BTreeMap<Arc<str>, u32>,
     /// Slots that no attempt holds and no offer is out for, over all workers.
     slots: u32,
-    slots_per_agent: std::collections::BTreeMap<Arc<str>, u32>,
+    slots_per_class: BTreeMap<Class, u32>,
 }
 
 impl Room {
     fn of(world: &World) -> Self {
-        let offered: u32 = world.index.offered_per_agent.values().sum();
+        let offered: u32 = world.index.offered_per_class.values().sum();
         let free = world
             .workers
             .values()
             .fold(0u32, |sum, worker| sum.saturating_add(worker.free_slots()));
         Self {
             total: world.limits.total.saturating_sub(world.index.live),
-            agents: std::collections::BTreeMap::new(),
-            repositories: std::collections::BTreeMap::new(),
+            agents: BTreeMap::new(),
+            repositories: BTreeMap::new(),
             slots: free.saturating_sub(offered),
-            slots_per_agent: std::collections::BTreeMap::new(),
+            slots_per_class: BTreeMap::new(),
         }
     }
 
@@ -202,10 +309,10 @@ impl Room {
         })
     }
 
-    fn slot_room<'a>(&'a mut self, world: &World, agent: &Arc<str>) -> &'a mut u32 {
-        self.slots_per_agent.entry(Arc::clone(agent)).or_insert_with(|| {
-            let offered = world.index.offered_per_agent.get(agent).copied().unwrap_or(0);
-            world.free_slots(agent).unwrap_or(0).saturating_sub(offered)
+    fn slot_room<'a>(&'a mut self, world: &World, task: &Task) -> &'a mut u32 {
+        self.slots_per_class.entry(task.class.clone()).or_insert_with(|| {
+            let offered = world.index.offered_per_class.get(&task.class).copied().unwrap_or(0);
+            world.free_slots(&task.spec).unwrap_or(0).saturating_sub(offered)
         })
     }
 
@@ -222,13 +329,14 @@ impl Room {
             let limit = world.limits.per_repository;
             return Some(Wait::RepositoryLimit { repository: Arc::clone(repository), limit });
         }
-        if world.free_slots(agent).is_none() {
-            return Some(Wait::NoWorker { agent: Arc::clone(agent) });
+        if self.slots > 0 && *self.slot_room(world, task) > 0 {
+            return None;
         }
-        if self.slots == 0 || *self.slot_room(world, agent) == 0 {
-            return Some(Wait::NoFreeSlot { agent: Arc::clone(agent) });
+        // Only now, since it asks every worker.
+        if world.free_slots(&task.spec).is_none() {
+            return Some(world.unplaceable(&task.spec));
         }
-        None
+        Some(Wait::NoFreeSlot { agent: Arc::clone(agent) })
     }
 
     /// Takes the room for one attempt, if there is any.
@@ -240,7 +348,7 @@ impl Room {
         self.slots -= 1;
         *self.agent_room(world, &task.spec.agent) -= 1;
         *self.repository_room(world, &task.spec.repository) -= 1;
-        *self.slot_room(world, &task.spec.agent) -= 1;
+        *self.slot_room(world, task) -= 1;
         true
     }
 }

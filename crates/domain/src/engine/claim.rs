@@ -4,18 +4,33 @@
 //! whatever else the report says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::input::{Answer, Claim, Decision, Directives, Effect, Grant, Holder, Moment, Rejection};
+use super::decision::{Answer, Decision, Grant, Moment};
+use super::input::{Claim, Holder};
+use super::outcome::settled;
+use super::rejection::Rejection;
 use super::world::World;
-use crate::attempt::{Attempt, Phase, Report};
+use crate::attempt::{Attempt, Outcome, Phase, Report, WorkResult};
 use crate::command::CommandState;
 use crate::event::{Event, TaskEvent};
-use crate::ids::{CommandSeq, Fence};
+use crate::ids::Fence;
 use crate::prompt;
-use crate::task::{Task, TaskState};
+use crate::task::{LostGrant, Orphan, Task};
+use crate::worker::Worker;
+
+/// How long an offer is kept for a better worker before anybody gets it who asks.
+const PREFERENCE: Duration = Duration::from_secs(3);
+
+/// How long a worker that is not the best one leaves an offer to the others.
+const STEP_BACK: Duration = Duration::from_millis(200);
 
 impl World {
-    pub(super) fn decide_claim(&self, claim: &Claim) -> Result<Decision, Rejection> {
+    pub(super) fn decide_claim(
+        &self,
+        moment: Moment,
+        claim: &Claim,
+    ) -> Result<Decision, Rejection> {
         let id = claim.attempt;
         let worker = self.session(&claim.worker, claim.session)?;
         let task = self.task(id.task).ok_or(Rejection::ObsoleteOffer { attempt: id })?;
@@ -37,21 +52,17 @@ impl World {
         if attempt.offer != claim.offer {
             return Err(Rejection::ObsoleteOffer { attempt: id });
         }
-        let ineligible = |reason: &str| Rejection::Ineligible {
-            worker: claim.worker.clone(),
-            reason: reason.to_owned(),
-        };
-        if worker.free_slots() == 0 {
-            return Err(ineligible("it has no free slot"));
+        if let Some(reason) = unfit(worker, task) {
+            return Err(Rejection::Ineligible { worker: claim.worker.clone(), reason });
         }
-        if !worker.runs(&task.spec.agent) {
-            return Err(ineligible("it doesn't have the agent"));
+        if moment.now.since(attempt.offered_at) < PREFERENCE && self.is_better_free(worker, task) {
+            return Err(Rejection::PreferOther { attempt: id, retry_after: STEP_BACK });
         }
         let fence = task.record.fence.next();
-        let base = self
-            .run(id.task.run)
-            .and_then(|run| run.record.target.as_ref())
-            .map(|target| target.head.clone());
+        let head = || self.run(id.task.run)?.record.target.as_ref().map(|at| at.head.clone());
+        // Work in progress can only be gone on with where it stands.
+        let snapshot = task.record.snapshot.as_ref();
+        let base = snapshot.map_or_else(head, |snapshot| Some(snapshot.work.base.clone()));
         let event = TaskEvent::Claimed {
             attempt: id.number,
             fence,
@@ -65,11 +76,24 @@ impl World {
         decision.events.push(Event::Task { task: id.task, event });
         // The prompt of the grant tells the agent everything that was said so far.
         for command in &task.record.pending {
-            let state = CommandState::Carried { attempt: id.number };
-            let event = TaskEvent::CommandSettled { seq: command.seq, state };
-            decision.events.push(Event::Task { task: id.task, event });
+            settled(task, command, CommandState::Carried { attempt: id.number }, &mut decision);
         }
         Ok(decision)
+    }
+
+    /// Whether another worker with room would do better: one that the task has not to keep away
+    /// from, or one that has the repository already.
+    fn is_better_free(&self, worker: &Worker, task: &Task) -> bool {
+        let rank = |worker: &Worker| {
+            let registration = &worker.registration;
+            let trusted = !task.record.shunned.contains(&registration.worker);
+            (trusted, registration.embedded || registration.cached.contains(&task.spec.repository))
+        };
+        let mine = rank(worker);
+        if mine == (true, true) {
+            return false;
+        }
+        self.workers.values().any(|other| unfit(other, task).is_none() && rank(other) > mine)
     }
 
     fn grant_of(
@@ -91,13 +115,15 @@ impl World {
             repository: Arc::clone(&task.spec.repository),
             prompt: prompt::of_attempt(&task.spec.prompt, &task.record.lessons, &said),
             base,
+            snapshot: task.record.snapshot.as_ref().map(|snapshot| snapshot.work.clone()),
             verify: task.spec.verify,
             timeout: timeouts.attempt,
+            lost_after: timeouts.lost_after,
         }
     }
 
     /// The task whose attempt `holder` holds at this moment.
-    fn held(&self, holder: &Holder) -> Result<&Task, Rejection> {
+    pub(super) fn held(&self, holder: &Holder) -> Result<&Task, Rejection> {
         self.session(&holder.worker, holder.session)?;
         let fenced = || Rejection::Fenced { attempt: holder.attempt, fence: holder.fence };
         let task = self.task(holder.attempt.task).ok_or_else(fenced)?;
@@ -134,8 +160,14 @@ impl World {
         if self.has_reported(holder, report) {
             return Ok(Decision::default());
         }
-        let task = self.held(holder)?;
-        if matches!(report.outcome, crate::attempt::Outcome::Withdrawn) {
+        let task = match self.held(holder) {
+            Ok(task) => task,
+            Err(Rejection::Fenced { .. }) if report.result.is_some() => {
+                return self.keep_orphan(holder, report);
+            }
+            Err(rejection) => return Err(rejection),
+        };
+        if matches!(report.outcome, Outcome::Withdrawn) {
             return Err(Rejection::OutOfPlace {
                 subject: holder.attempt.to_string(),
                 state: "held, and only an offer can be withdrawn".to_owned(),
@@ -143,6 +175,39 @@ impl World {
         }
         let mut decision = Decision::default();
         self.end_attempt(moment, task, holder.attempt.number, Arc::clone(report), &mut decision);
+        Ok(decision)
+    }
+
+    /// Keeps a result that comes too late to count, once, if its grant was ever made.
+    fn keep_orphan(&self, holder: &Holder, report: &Arc<Report>) -> Result<Decision, Rejection> {
+        let fenced = Rejection::Fenced { attempt: holder.attempt, fence: holder.fence };
+        let task = self.task(holder.attempt.task).ok_or_else(|| fenced.clone())?;
+        let (attempt, fence) = (holder.attempt.number, holder.fence);
+        let grant = LostGrant { attempt, fence, worker: holder.worker.clone() };
+        let mut decision = Decision { answer: Answer::Orphaned, ..Decision::default() };
+        if task.record.lost.contains(&grant) {
+            let orphan = Orphan { grant, report: Arc::clone(report) };
+            let event = TaskEvent::OrphanKept { orphan };
+            decision.events.push(Event::Task { task: task.id, event });
+            return Ok(decision);
+        }
+        let known = task.record.orphans.iter().any(|orphan| orphan.grant == grant);
+        if known { Ok(decision) } else { Err(fenced) }
+    }
+
+    pub(super) fn decide_snapshot(
+        &self,
+        holder: &Holder,
+        work: &WorkResult,
+    ) -> Result<Decision, Rejection> {
+        let task = self.held(holder)?;
+        let mut decision = Decision::default();
+        let known = task.record.snapshot.as_ref().is_some_and(|known| known.work == *work);
+        if !known {
+            let (attempt, work) = (holder.attempt.number, work.clone());
+            let event = TaskEvent::SnapshotTaken { attempt, work };
+            decision.events.push(Event::Task { task: task.id, event });
+        }
         Ok(decision)
     }
 
@@ -155,57 +220,22 @@ impl World {
             && attempt.grant.as_ref().is_some_and(|grant| grant.fence == holder.fence)
             && attempt.report.as_ref() == Some(report)
     }
-
-    pub(super) fn decide_look(&self, holder: &Holder) -> Result<Decision, Rejection> {
-        let task = self.held(holder)?;
-        let directives = Directives {
-            cancel: task.record.cancel.clone(),
-            commands: task.record.pending.clone(),
-        };
-        Ok(Decision { answer: Answer::Directives(directives), ..Decision::default() })
-    }
-
-    pub(super) fn decide_command_applied(
-        &self,
-        holder: &Holder,
-        seq: CommandSeq,
-    ) -> Result<Decision, Rejection> {
-        let task = self.held(holder)?;
-        let mut decision = Decision::default();
-        // A command that is no longer pending was applied before; the answer was lost.
-        if task.record.pending.iter().any(|command| command.seq == seq) {
-            let state = CommandState::Applied { attempt: holder.attempt.number };
-            let event = TaskEvent::CommandSettled { seq, state };
-            decision.events.push(Event::Task { task: task.id, event });
-        }
-        Ok(decision)
-    }
-
-    /// Tells the holder of a task's live attempt, if somebody holds it, to look.
-    pub(super) fn poke(&self, task: &Task, decision: &mut Decision) {
-        let held = task.live_attempt().filter(|attempt| attempt.phase.is_held());
-        let (Some(grant), Some(attempt)) = (held.and(task.grant()), task.attempt_id()) else {
-            return;
-        };
-        decision.effects.push(Effect::Poke { worker: grant.worker.clone(), attempt });
-    }
-
-    /// Whether a task could still be told something.
-    pub(super) fn can_be_told(task: &Task) -> bool {
-        match task.record.state {
-            TaskState::Blocked
-            | TaskState::Ready
-            | TaskState::Active
-            | TaskState::RetryWait { .. }
-            | TaskState::Integrating { .. } => true,
-            TaskState::Succeeded { .. }
-            | TaskState::Failed { .. }
-            | TaskState::Cancelled { .. }
-            | TaskState::Skipped { .. } => false,
-        }
-    }
 }
 
 fn answer(grant: Grant) -> Decision {
     Decision { answer: Answer::Granted(Box::new(grant)), ..Decision::default() }
+}
+
+/// Why a worker can't take a task at this moment.
+fn unfit(worker: &Worker, task: &Task) -> Option<String> {
+    if worker.free_slots() == 0 {
+        return Some("it has no free slot, or takes nothing new".to_owned());
+    }
+    let spec = &task.spec;
+    if !worker.registration.satisfies(&spec.agent, &[]) {
+        return Some(format!("it doesn't have the agent {}", spec.agent));
+    }
+    let labels = &worker.registration.labels;
+    let misfit = spec.needs.iter().find(|constraint| !constraint.fits(labels));
+    misfit.map(|constraint| format!("`{constraint}` doesn't fit its labels"))
 }

@@ -3,6 +3,7 @@
 //! Every index is kept by comparing a task's footprint before and after a change, so no event can
 //! forget to update one. The property tests compare the result with a full recount.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,11 +19,14 @@ const OFFER_TTL: std::time::Duration = std::time::Duration::from_secs(60);
 /// What a task contributes to the indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Footprint {
-    ready: bool,
+    /// Its priority, when it could start.
+    startable: Option<i32>,
     live: bool,
     offered: bool,
     held_by: Option<WorkerId>,
     due: Option<Timestamp>,
+    deferred_until: Option<TaskId>,
+    open: bool,
     ended: bool,
 }
 
@@ -31,14 +35,30 @@ impl Footprint {
         let attempt = task.live_attempt();
         let held = attempt.filter(|attempt| attempt.phase.is_held());
         Self {
-            ready: task.record.state == TaskState::Ready,
+            startable: task.is_startable().then(|| task.priority()),
             live: attempt.is_some(),
             offered: attempt.is_some_and(|attempt| attempt.phase == Phase::Offered),
             held_by: held
                 .and_then(|attempt| attempt.grant.as_ref())
                 .map(|grant| grant.worker.clone()),
             due: due(task, timeouts),
+            deferred_until: task.record.deferred.as_ref().map(|deferral| deferral.until),
+            open: !task.record.state.is_ended(),
             ended: task.record.state.is_ended(),
+        }
+    }
+
+    /// That of a task that doesn't exist yet, so that it is neither open nor ended.
+    fn none() -> Self {
+        Self {
+            startable: None,
+            live: false,
+            offered: false,
+            held_by: None,
+            due: None,
+            deferred_until: None,
+            open: false,
+            ended: false,
         }
     }
 }
@@ -61,7 +81,10 @@ fn due(task: &Task, timeouts: &Timeouts) -> Option<Timestamp> {
     match attempt.phase {
         Phase::Offered => Some(attempt.offered_at.after(OFFER_TTL)),
         Phase::Claimed => attempt.grant.as_ref().map(|grant| grant.at.after(timeouts.claim)),
-        Phase::Running => Some(attempt.renewed_at.after(timeouts.lease_ttl).min(overdue)),
+        Phase::Running => {
+            let suspect = attempt.renewed_at.after(timeouts.lease_ttl);
+            Some(overdue.map_or(suspect, |overdue| overdue.min(suspect)))
+        }
         Phase::Suspect => Some(attempt.renewed_at.after(timeouts.lost_after)),
         Phase::Cancelling => attempt.cancel.as_ref().map(|cancel| cancel.at.after(timeouts.cancel)),
         Phase::Ended => None,
@@ -69,9 +92,11 @@ fn due(task: &Task, timeouts: &Timeouts) -> Option<Timestamp> {
 }
 
 /// When the coordinator ends a running attempt itself, because its worker should have done so
-/// long ago.
-pub(super) fn overdue_at(attempt: &Attempt, timeouts: &Timeouts) -> Timestamp {
-    attempt.watched_from.after(timeouts.attempt).after(timeouts.cancel)
+/// long ago. Never while it is frozen.
+pub(super) fn overdue_at(attempt: &Attempt, timeouts: &Timeouts) -> Option<Timestamp> {
+    let allowed = timeouts.attempt.saturating_add(timeouts.cancel);
+    let allowed = allowed.saturating_add(attempt.paused_for);
+    attempt.paused_at.is_none().then(|| attempt.watched_from.after(allowed))
 }
 
 impl World {
@@ -85,23 +110,14 @@ impl World {
         let Some(run) = self.runs.get_mut(&id.run) else { return };
         let Some(task) = run.tasks.get(crate::plan::position(id.index)) else { return };
         let (agent, repository) = (Arc::clone(&task.spec.agent), Arc::clone(&task.spec.repository));
-        let priority = std::cmp::Reverse(task.spec.priority);
-        let before = before.unwrap_or(Footprint {
-            ready: false,
-            live: false,
-            offered: false,
-            held_by: None,
-            due: None,
-            ended: false,
-        });
+        let class = task.class.clone();
+        let spec = Arc::clone(&task.spec);
+        let before = before.unwrap_or_else(Footprint::none);
         let index = &mut self.index;
-        if before.ready != after.ready {
+        if before.startable != after.startable {
             let ready = index.ready.entry(id.run).or_default();
-            if after.ready {
-                ready.insert((priority, id.index));
-            } else {
-                ready.remove(&(priority, id.index));
-            }
+            before.startable.map(|priority| ready.remove(&(Reverse(priority), id.index)));
+            after.startable.map(|priority| ready.insert((Reverse(priority), id.index)));
         }
         if before.live != after.live {
             step(&mut run.live, after.live);
@@ -110,11 +126,22 @@ impl World {
             step_in(&mut index.live_per_repository, &repository, after.live);
         }
         if before.offered != after.offered {
-            step_in(&mut index.offered_per_agent, &agent, after.offered);
+            step_in(&mut index.offered_per_class, &class, after.offered);
         }
         if before.due != after.due {
             before.due.map(|at| index.timers.remove(&(at, id)));
             after.due.map(|at| index.timers.insert((at, id)));
+        }
+        if before.deferred_until != after.deferred_until {
+            if let Some(until) = before.deferred_until {
+                index.deferred.remove(&(until, id));
+            }
+            if let Some(until) = after.deferred_until {
+                index.deferred.insert((until, id));
+            }
+        }
+        if before.open != after.open {
+            index.classes.count(&class, &spec, after.open);
         }
         if before.ended != after.ended {
             step(&mut run.ended, after.ended);
@@ -138,8 +165,8 @@ fn step(count: &mut u32, up: bool) {
     *count = if up { count.saturating_add(1) } else { count.saturating_sub(1) };
 }
 
-fn step_in(counts: &mut BTreeMap<Arc<str>, u32>, key: &Arc<str>, up: bool) {
-    let count = counts.entry(Arc::clone(key)).or_default();
+fn step_in<K: Clone + Ord>(counts: &mut BTreeMap<K, u32>, key: &K, up: bool) {
+    let count = counts.entry(key.clone()).or_default();
     step(count, up);
     if *count == 0 {
         counts.remove(key);

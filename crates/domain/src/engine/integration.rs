@@ -4,8 +4,9 @@
 //! ([`super::Input::PrepareIntegration`]), and reports when it is done. An order to stop wins
 //! until the announcement is committed, and loses after it.
 
-use super::input::{Decision, Moment, RefusalClass, Rejection};
+use super::decision::{Decision, Moment};
 use super::outcome::Setback;
+use super::rejection::{RefusalClass, Rejection};
 use super::world::World;
 use crate::attempt::FailureClass;
 use crate::event::{Event, RunEvent, TaskEvent};

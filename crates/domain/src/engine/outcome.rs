@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::input::{Decision, Effect, Moment};
+use super::decision::{Decision, Effect, Moment};
 use super::world::World;
 use crate::attempt::{FailureClass, Outcome, Report, Verdict};
-use crate::command::CommandState;
+use crate::command::{Command, CommandKind, CommandState};
 use crate::event::{Event, TaskEvent};
 use crate::ids::{AttemptId, Timestamp};
 use crate::prompt::{LESSON_BYTES_MAX, head, tail};
@@ -32,11 +32,19 @@ impl World {
             self.finish(task, TaskEvent::Cancelled { unconfirmed }, decision);
             return;
         }
+        if task.live_attempt().is_some_and(|attempt| attempt.yields) {
+            settle_with_attempt(task, decision);
+            let class = FailureClass::Uncounted;
+            let event = TaskEvent::RetryScheduled { until: moment.now, class, lesson: None };
+            decision.events.push(Event::Task { task: task.id, event });
+            return;
+        }
         match report.outcome.failure_class() {
             None if report.outcome == Outcome::Cancelled => {
                 self.finish(task, TaskEvent::Cancelled { unconfirmed: false }, decision);
             }
             None if task.spec.integrate => {
+                settle_with_attempt(task, decision);
                 let event = TaskEvent::IntegrationQueued { attempt: number };
                 decision.events.push(Event::Task { task: task.id, event });
                 let attempt = AttemptId { task: task.id, number };
@@ -74,6 +82,7 @@ impl World {
     ) {
         match self.next_try(moment, task, &setback) {
             Some(until) => {
+                settle_with_attempt(task, decision);
                 let event = TaskEvent::RetryScheduled {
                     until,
                     class: setback.class,
@@ -108,15 +117,61 @@ impl World {
         allowed.then(|| moment.now.after(wait))
     }
 
-    /// Ends a task for good. What was said to it and never reached an agent expires with it.
+    /// Ends a task for good. What was ordered of it has had its effect with that, or can't have it
+    /// any more.
     pub(super) fn finish(&self, task: &Task, event: TaskEvent, decision: &mut Decision) {
+        let attempt = task.record.attempt.as_ref().map_or(0, |attempt| attempt.number);
+        let stopped = matches!(event, TaskEvent::Cancelled { .. });
         for command in &task.record.pending {
-            let expired =
-                TaskEvent::CommandSettled { seq: command.seq, state: CommandState::Expired };
-            decision.events.push(Event::Task { task: task.id, event: expired });
+            let state = match (command.kind, stopped) {
+                (CommandKind::Stop, true) => CommandState::Applied { attempt },
+                (CommandKind::Stop, false) => {
+                    CommandState::Rejected { reason: "the task had ended by itself".to_owned() }
+                }
+                (
+                    CommandKind::Feedback
+                    | CommandKind::Restart
+                    | CommandKind::Redirect { .. }
+                    | CommandKind::Pause
+                    | CommandKind::Resume
+                    | CommandKind::Ping,
+                    _,
+                ) => CommandState::Expired,
+            };
+            settled(task, command, state, decision);
         }
         decision.events.push(Event::Task { task: task.id, event });
     }
+}
+
+/// Settles the commands that have had their effect now that the attempt is over and the task goes
+/// on. What was said to the agent stays pending: the next one is told.
+fn settle_with_attempt(task: &Task, decision: &mut Decision) {
+    let attempt = task.record.attempt.as_ref().map_or(0, |attempt| attempt.number);
+    for command in &task.record.pending {
+        let state = match command.kind {
+            // A stop ends the task, which settles it.
+            CommandKind::Feedback | CommandKind::Stop => continue,
+            CommandKind::Restart
+            | CommandKind::Redirect { .. }
+            | CommandKind::Pause
+            | CommandKind::Resume => CommandState::Applied { attempt },
+            CommandKind::Ping => {
+                CommandState::Rejected { reason: "the attempt is over".to_owned() }
+            }
+        };
+        settled(task, command, state, decision);
+    }
+}
+
+pub(super) fn settled(
+    task: &Task,
+    command: &Command,
+    state: CommandState,
+    decision: &mut Decision,
+) {
+    let event = TaskEvent::CommandSettled { seq: command.seq, state };
+    decision.events.push(Event::Task { task: task.id, event });
 }
 
 /// A failure, before it is decided whether it is the last one.

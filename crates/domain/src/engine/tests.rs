@@ -1,16 +1,19 @@
 //! The engine's rules, told in its own vocabulary, and its laws over random histories.
 
+mod commands;
 mod laws;
 mod stories;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::attempt::{Outcome, ProcessExit, Report, Usage, Verdict as CheckVerdict, WorkResult};
-use crate::event::Event;
+use crate::command::{CommandAnswer, CommandKind, CommandState};
+use crate::event::{Event, TaskEvent};
 use crate::ids::{
-    AttemptId, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
+    AttemptId, CommandSeq, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
 };
 use crate::plan::{RunSpec, Target, TaskSpec, tests as plans};
 use crate::policy::Limits;
@@ -29,7 +32,9 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        Self::with_limits(Limits::default())
+        // Most stories are not about workers that fall silent.
+        let worker_ttl = Duration::from_secs(1_000_000);
+        Self::with_limits(Limits { worker_ttl, ..Limits::default() })
     }
 
     fn with_limits(limits: Limits) -> Self {
@@ -43,7 +48,8 @@ impl Stage {
         }
     }
 
-    fn give(&mut self, input: Input) -> Result<Answer, Rejection> {
+    fn give(&mut self, input: impl Into<Input>) -> Result<Answer, Rejection> {
+        let input = input.into();
         let moment = Moment { now: self.now, random: self.random };
         let decision = self.world.decide(moment, &input)?;
         let answer = decision.answer.clone();
@@ -87,13 +93,10 @@ impl Stage {
 
     fn register_with(&mut self, name: &str, slots: u32, inventory: Vec<Held>) -> SessionEpoch {
         let registration = Registration {
-            worker: WorkerId(name.to_owned()),
-            embedded: false,
-            slots,
-            agents: vec!["coder".into()],
             inventory,
+            ..Registration::new(WorkerId(name.to_owned()), slots, vec!["coder".into()])
         };
-        match self.give(Input::Register(registration)).expect("a registration") {
+        match self.give(WorkerRequest::Register(registration)).expect("a registration") {
             Answer::Registered { session, .. } => session,
             other => panic!("{other:?}"),
         }
@@ -109,7 +112,7 @@ impl Stage {
             .into_iter()
             .filter_map(|effect| match effect {
                 Effect::Offer { attempt, offer, .. } => Some((attempt, offer)),
-                Effect::Poke { .. } | Effect::Integrate { .. } => None,
+                Effect::Poke { .. } | Effect::Hail { .. } | Effect::Integrate { .. } => None,
             })
             .collect()
     }
@@ -124,7 +127,7 @@ impl Stage {
         let worker = WorkerId(worker.to_owned());
         let request = RequestId(self.requests);
         let claim = Claim { request, attempt, offer, worker: worker.clone(), session };
-        match self.give(Input::Claim(claim))? {
+        match self.give(WorkerRequest::Claim(claim))? {
             Answer::Granted(grant) => Ok(Holder { attempt, fence: grant.fence, worker, session }),
             other => panic!("{other:?}"),
         }
@@ -135,13 +138,46 @@ impl Stage {
         let offers = self.offers();
         assert_eq!(offers.len(), 1, "{offers:?}");
         let holder = self.claim(offers[0], worker, session).expect("a grant");
-        self.give(Input::Started(holder.clone())).expect("a start");
+        self.give(WorkerRequest::Started(holder.clone())).expect("a start");
         holder
     }
 
     fn finish(&mut self, holder: &Holder, outcome: Outcome) -> Result<Answer, Rejection> {
         let report = Arc::new(report(outcome));
-        self.give(Input::Finished { holder: holder.clone(), report })
+        self.give(WorkerRequest::Finished { holder: holder.clone(), report })
+    }
+
+    fn order(&mut self, scope: Scope, kind: CommandKind, text: &str) -> Vec<Receipt> {
+        let command = Input::Command { scope, kind, text: text.to_owned() };
+        match self.give(command).expect("a command that makes sense") {
+            Answer::Commanded(receipts) => receipts,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn look(&mut self, holder: &Holder) -> Directives {
+        match self.give(WorkerRequest::Look(holder.clone())).expect("directives") {
+            Answer::Directives(directives) => directives,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answer(&mut self, holder: &Holder, seq: CommandSeq, answer: CommandAnswer) {
+        let answered = WorkerRequest::Answered { holder: holder.clone(), seq, answer };
+        self.give(answered).expect("noted");
+    }
+
+    /// What became of the commands of a task, by number.
+    fn settled(&self, task: TaskId) -> Vec<(u64, CommandState)> {
+        let settled = self.log.iter().filter_map(|(_, event)| match event {
+            Event::Task { task: id, event: TaskEvent::CommandSettled { seq, state } }
+                if *id == task =>
+            {
+                Some((seq.0, state.clone()))
+            }
+            _ => None,
+        });
+        settled.collect()
     }
 
     fn state(&self, run: RunId, index: u32) -> &'static str {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::decision::{Decision, Effect, Moment};
 use super::footprint::overdue_at;
-use super::input::{Decision, Effect, Moment};
 use super::world::World;
 use crate::attempt::{Attempt, Outcome, Phase, Report};
 use crate::event::{Event, TaskEvent};
@@ -37,6 +37,7 @@ impl World {
                 | TaskState::Skipped { .. } => {}
             }
         }
+        self.notice_silence(moment.now, &mut decision);
         decision
     }
 
@@ -46,7 +47,9 @@ impl World {
         let event = |event| Event::Task { task: task.id, event };
         match attempt.phase {
             Phase::Offered | Phase::Claimed => Self::publish_again(task, attempt, decision),
-            Phase::Running if overdue_at(attempt, timeouts) <= moment.now => {
+            Phase::Running
+                if overdue_at(attempt, timeouts).is_some_and(|due| due <= moment.now) =>
+            {
                 let summary = "the attempt took longer than it may, and its worker didn't end it";
                 let report = Report::stated(Outcome::TimedOut, summary);
                 self.end_attempt(moment, task, number, Arc::new(report), decision);
@@ -74,7 +77,7 @@ impl World {
         decision.effects.push(Effect::Offer {
             attempt: AttemptId { task: task.id, number: attempt.number },
             offer,
-            agent: Arc::clone(&task.spec.agent),
+            class: task.class.clone(),
         });
     }
 

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::admission::Classes;
+use super::decision::{Decision, Moment, Volatile};
 use super::footprint::Footprint;
-use super::input::{Decision, Input, Moment, Rejection, Volatile};
-use crate::event::{Event, RunEvent, TaskEvent, WorkerEvent};
+use super::input::{Input, WorkerRequest};
+use super::rejection::Rejection;
+use crate::event::{Event, RunEvent, TaskEvent};
 use crate::ids::{RunId, SessionEpoch, TaskId, Timestamp, WorkerId};
+use crate::placement::Class;
 use crate::plan::position;
 use crate::policy::Limits;
 use crate::run::{IllegalRunEvent, Run, RunRecord};
 use crate::task::{IllegalTaskEvent, Task, TaskRecord, TaskState};
-use crate::worker::Worker;
+use crate::worker::{Duty, Registration, Worker};
 
 /// How many finished runs stay in memory. Older ones are found in the store.
 const FINISHED_RUNS_MAX: usize = 100;
@@ -41,8 +45,14 @@ pub(super) struct Index {
     pub(super) live: u32,
     pub(super) live_per_agent: BTreeMap<Arc<str>, u32>,
     pub(super) live_per_repository: BTreeMap<Arc<str>, u32>,
-    /// Attempts that are offered and not yet held, per agent.
-    pub(super) offered_per_agent: BTreeMap<Arc<str>, u32>,
+    /// Attempts that are offered and not yet held, per class.
+    pub(super) offered_per_class: BTreeMap<Class, u32>,
+    /// The classes that tasks which have not ended belong to.
+    pub(super) classes: Classes,
+    /// Tasks that wait by order: the one that has to end, and the one that waits for it.
+    pub(super) deferred: BTreeSet<(TaskId, TaskId)>,
+    /// The next point in time at which something is due for a worker that is silent till then.
+    pub(super) silences: BTreeSet<(Timestamp, WorkerId)>,
     /// Tasks that have ended since the last settling.
     pub(super) ended: BTreeSet<TaskId>,
     /// Runs that are to be looked at in the next settling.
@@ -61,6 +71,8 @@ pub struct Snapshot {
     pub last_session: SessionEpoch,
     /// The open runs with their tasks, in the order of the plan.
     pub runs: Vec<(RunId, RunRecord, StoredTasks)>,
+    /// Workers of other processes whose sessions are open: they go on as if nothing had been.
+    pub workers: Vec<(Registration, SessionEpoch, Duty)>,
 }
 
 /// An event that doesn't fit the memory: the log is damaged, or there is a defect in a decision.
@@ -120,6 +132,9 @@ impl World {
             }
             world.recount_unmet(id);
         }
+        for (registration, session, duty) in snapshot.workers {
+            world.open_session(registration, session, duty, now);
+        }
         Ok(world)
     }
 
@@ -127,9 +142,8 @@ impl World {
     /// workers go on. What a worker holds is counted anew.
     pub fn take_over_sessions(&mut self, earlier: Self) {
         self.last_session = self.last_session.max(earlier.last_session);
-        for (id, mut worker) in earlier.workers {
-            worker.holds = self.tasks_held_by(&id).map(|task| task.id).collect();
-            self.workers.insert(id, worker);
+        for (_, worker) in earlier.workers {
+            self.open_session(worker.registration, worker.session, worker.duty, worker.seen_at);
         }
     }
 
@@ -184,7 +198,24 @@ impl World {
     /// When something is due next; give [`Input::Tick`] then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.index.timers.first().map(|(at, _)| *at)
+        let task = self.index.timers.first().map(|(at, _)| *at);
+        let worker = self.index.silences.first().map(|(at, _)| *at);
+        [task, worker].into_iter().flatten().min()
+    }
+
+    /// Gives every worker and every attempt its full time again, because the coordinator could not
+    /// have heard of them: it was frozen, or cut off.
+    pub fn forgive_silence(&mut self, now: Timestamp) {
+        let workers: Vec<WorkerId> = self.workers.keys().cloned().collect();
+        for worker in workers {
+            self.hear(&worker, now);
+        }
+        let held =
+            |task: &&Task| task.live_attempt().is_some_and(|attempt| attempt.phase.is_held());
+        let tasks = self.runs.values().flat_map(|run| &run.tasks).filter(held);
+        for task in tasks.map(|task| task.id).collect::<Vec<_>>() {
+            self.renew(task, now);
+        }
     }
 
     /// Decides on one input. Nothing changes until the decision's events are applied.
@@ -194,20 +225,10 @@ impl World {
     pub fn decide(&self, moment: Moment, input: &Input) -> Result<Decision, Rejection> {
         match input {
             Input::Submit(submission) => self.decide_submit(submission),
-            Input::Stop { scope, reason } => self.decide_stop(*scope, reason),
+            Input::Command { scope, kind, text } => self.decide_command(moment, scope, *kind, text),
             Input::Resume { run } => self.decide_resume(*run),
-            Input::Say { task, text } => self.decide_say(moment, *task, text),
-            Input::Register(registration) => self.decide_register(moment, registration),
-            Input::Heartbeat { worker, session, held } => {
-                self.decide_heartbeat(worker, *session, held)
-            }
-            Input::Drain { worker, session } => self.decide_drain(worker, *session),
-            Input::Leave { worker, session } => self.decide_leave(moment, worker, *session),
-            Input::Claim(claim) => self.decide_claim(claim),
-            Input::Started(holder) => self.decide_started(holder),
-            Input::Finished { holder, report } => self.decide_finished(moment, holder, report),
-            Input::Look(holder) => self.decide_look(holder),
-            Input::CommandApplied { holder, seq } => self.decide_command_applied(holder, *seq),
+            Input::SetDuty { worker, duty } => self.decide_duty(worker, *duty),
+            Input::Worker(request) => self.decide_request(moment, request),
             Input::PrepareIntegration { attempt, branch, old, new } => {
                 self.decide_prepare(*attempt, branch, old, new)
             }
@@ -221,6 +242,37 @@ impl World {
             }
             Input::Recover => Ok(self.decide_recover(moment)),
             Input::Tick => Ok(self.decide_tick(moment)),
+        }
+    }
+
+    fn decide_request(
+        &self,
+        moment: Moment,
+        request: &WorkerRequest,
+    ) -> Result<Decision, Rejection> {
+        let mut decision = self.decide_alone(moment, request)?;
+        self.hear_in(request, &mut decision);
+        Ok(decision)
+    }
+
+    fn decide_alone(&self, moment: Moment, request: &WorkerRequest) -> Result<Decision, Rejection> {
+        match request {
+            WorkerRequest::Register(registration) => self.decide_register(moment, registration),
+            WorkerRequest::Heartbeat { worker, session, held } => {
+                self.decide_heartbeat(worker, *session, held)
+            }
+            WorkerRequest::Drain { worker, session } => self.decide_drain(worker, *session),
+            WorkerRequest::Leave { worker, session } => self.decide_leave(moment, worker, *session),
+            WorkerRequest::Claim(claim) => self.decide_claim(moment, claim),
+            WorkerRequest::Started(holder) => self.decide_started(holder),
+            WorkerRequest::Snapshot { holder, work } => self.decide_snapshot(holder, work),
+            WorkerRequest::Finished { holder, report } => {
+                self.decide_finished(moment, holder, report)
+            }
+            WorkerRequest::Look(holder) => self.decide_look(holder),
+            WorkerRequest::Answered { holder, seq, answer } => {
+                self.decide_answered(holder, *seq, answer)
+            }
         }
     }
 
@@ -240,18 +292,20 @@ impl World {
     pub fn note(&mut self, now: Timestamp, volatile: &Volatile) {
         match volatile {
             Volatile::Heard { worker, tasks } => {
-                if let Some(worker) = self.workers.get_mut(worker) {
-                    worker.seen_at = now;
-                }
+                self.hear(worker, now);
                 for task in tasks {
-                    self.with_task(*task, |task| {
-                        if let Some(attempt) = &mut task.record.attempt {
-                            attempt.renewed_at = now;
-                        }
-                    });
+                    self.renew(*task, now);
                 }
             }
         }
+    }
+
+    fn renew(&mut self, task: TaskId, now: Timestamp) {
+        self.with_task(task, |task| {
+            if let Some(attempt) = &mut task.record.attempt {
+                attempt.renewed_at = now;
+            }
+        });
     }
 
     fn apply_run(&mut self, at: Timestamp, id: RunId, event: &RunEvent) -> Result<(), Defect> {
@@ -282,38 +336,6 @@ impl World {
         result?;
         if matches!(event, TaskEvent::Succeeded { .. }) {
             self.credit_dependents(id);
-        }
-        Ok(())
-    }
-
-    fn apply_worker(
-        &mut self,
-        at: Timestamp,
-        id: &WorkerId,
-        event: &WorkerEvent,
-    ) -> Result<(), Defect> {
-        match event {
-            WorkerEvent::Registered { registration, session } => {
-                if *session <= self.last_session {
-                    return Err(Defect::Subject { event: event.name(), subject: id.to_string() });
-                }
-                self.last_session = *session;
-                let holds = self.tasks_held_by(id).map(|task| task.id).collect();
-                let registration = registration.clone();
-                let worker =
-                    Worker { registration, session: *session, seen_at: at, draining: false, holds };
-                self.workers.insert(id.clone(), worker);
-            }
-            WorkerEvent::Draining => match self.workers.get_mut(id) {
-                Some(worker) => worker.draining = true,
-                None => {
-                    return Err(Defect::Subject { event: event.name(), subject: id.to_string() });
-                }
-            },
-            WorkerEvent::Gone { .. } => {
-                // After a restart a worker that never came back is unknown; it is gone all the same.
-                self.workers.remove(id);
-            }
         }
         Ok(())
     }
@@ -399,11 +421,5 @@ impl World {
             }
             self.index.ready.remove(id);
         }
-    }
-
-    /// Whether a task's newest attempt is held under this fence.
-    pub(super) fn is_held_under(task: &Task, fence: crate::ids::Fence) -> bool {
-        let held = task.live_attempt().is_some_and(|attempt| attempt.phase.is_held());
-        held && task.record.fence == fence
     }
 }

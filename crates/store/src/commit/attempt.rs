@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use kapelle_domain::attempt::{Attempt, Cancellation, Check, Granted, Phase};
+use kapelle_domain::attempt::{Attempt, Check};
 use kapelle_domain::event::{Event, Recorded, TaskEvent};
-use kapelle_domain::ids::{AttemptId, OfferSeq, TaskId, Timestamp};
+use kapelle_domain::ids::{AttemptId, TaskId, Timestamp};
 
 use super::Changed;
 use super::upsert::{Insert, Values, integer};
@@ -96,6 +96,9 @@ fn concerned(event: &TaskEvent) -> Option<Option<u32>> {
         | TaskEvent::Started { attempt }
         | TaskEvent::Suspected { attempt }
         | TaskEvent::Recovered { attempt }
+        | TaskEvent::AttemptPaused { attempt }
+        | TaskEvent::AttemptResumed { attempt }
+        | TaskEvent::YieldRequested { attempt, .. }
         | TaskEvent::AttemptEnded { attempt, .. } => Some(Some(*attempt)),
         TaskEvent::CancelRequested { .. } => Some(None),
         TaskEvent::Submitted { .. }
@@ -110,7 +113,15 @@ fn concerned(event: &TaskEvent) -> Option<Option<u32>> {
         | TaskEvent::Failed { .. }
         | TaskEvent::Cancelled { .. }
         | TaskEvent::Revived
+        | TaskEvent::PauseRequested { .. }
+        | TaskEvent::PauseLifted
+        | TaskEvent::Preferred { .. }
+        | TaskEvent::Deferred { .. }
+        | TaskEvent::Undeferred
+        | TaskEvent::SnapshotTaken { .. }
+        | TaskEvent::OrphanKept { .. }
         | TaskEvent::CommandAccepted { .. }
+        | TaskEvent::CommandDelivered { .. }
         | TaskEvent::CommandSettled { .. } => None,
     }
 }
@@ -139,76 +150,12 @@ fn superseded(stored: Option<Attempt>, events: &[(Timestamp, &TaskEvent)]) -> Ve
             && current.as_ref().is_none_or(|current| current.number != *attempt)
         {
             past.extend(current.take());
-            current = Some(offered(*at, *attempt, *offer));
+            current = Some(Attempt::offered(*at, *attempt, *offer));
         } else if let Some(current) = &mut current {
-            change(current, *at, event);
+            current.follow(*at, event);
         }
     }
     past
-}
-
-fn offered(at: Timestamp, number: u32, offer: OfferSeq) -> Attempt {
-    Attempt {
-        number,
-        phase: Phase::Offered,
-        offer,
-        offered_at: at,
-        grant: None,
-        started_at: None,
-        ended_at: None,
-        renewed_at: at,
-        watched_from: at,
-        cancel: None,
-        report: None,
-    }
-}
-
-/// What an event says of the attempt that it concerns. Whether it may follow was decided before.
-fn change(attempt: &mut Attempt, at: Timestamp, event: &TaskEvent) {
-    match event {
-        TaskEvent::Offered { offer, .. } => {
-            attempt.phase = Phase::Offered;
-            attempt.grant = None;
-            attempt.offer = *offer;
-            attempt.offered_at = at;
-        }
-        TaskEvent::Claimed { fence, worker, session, request, base, embedded, .. } => {
-            let (worker, base) = (worker.clone(), base.clone());
-            let (fence, session, request, embedded) = (*fence, *session, *request, *embedded);
-            attempt.phase = Phase::Claimed;
-            attempt.grant = Some(Granted { fence, worker, session, request, base, embedded, at });
-        }
-        TaskEvent::Started { .. } => {
-            attempt.phase = Phase::Running;
-            attempt.started_at = Some(at);
-        }
-        TaskEvent::Suspected { .. } => attempt.phase = Phase::Suspect,
-        TaskEvent::Recovered { .. } => attempt.phase = Phase::Running,
-        TaskEvent::CancelRequested { reason } if attempt.phase.is_held() => {
-            attempt.phase = Phase::Cancelling;
-            attempt.cancel = Some(Cancellation { reason: reason.clone(), at });
-        }
-        TaskEvent::AttemptEnded { report, .. } => {
-            attempt.phase = Phase::Ended;
-            attempt.ended_at = Some(at);
-            attempt.report = Some(Arc::clone(report));
-        }
-        TaskEvent::CancelRequested { .. }
-        | TaskEvent::Submitted { .. }
-        | TaskEvent::DependenciesMet
-        | TaskEvent::Skipped { .. }
-        | TaskEvent::RetryScheduled { .. }
-        | TaskEvent::RetryDue
-        | TaskEvent::IntegrationQueued { .. }
-        | TaskEvent::IntegrationPrepared { .. }
-        | TaskEvent::IntegrationRefused { .. }
-        | TaskEvent::Succeeded { .. }
-        | TaskEvent::Failed { .. }
-        | TaskEvent::Cancelled { .. }
-        | TaskEvent::Revived
-        | TaskEvent::CommandAccepted { .. }
-        | TaskEvent::CommandSettled { .. } => {}
-    }
 }
 
 fn bind_attempt(

@@ -1,5 +1,6 @@
-//! Rows of commands: what was said to tasks, and what became of it.
+//! Rows of commands: what was ordered of tasks, and what became of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -13,18 +14,18 @@ use crate::names;
 use crate::sqlite::{self, Connection};
 
 static COMMAND: LazyLock<Insert> = LazyLock::new(|| {
-    let columns = ["text", "at", "state", "attempt", "settled_at"];
+    let columns = ["kind", "text", "at", "state", "attempt", "reason", "settled_at"];
     Insert::new("command", &["run_id", "task_index", "seq"], &columns)
 });
 
-struct Accepted<'b> {
+struct Row<'b> {
     command: &'b Command,
-    settled: Option<Settled<'b>>,
+    newest: Option<Newest<'b>>,
 }
 
-#[derive(Clone, Copy)]
-struct Settled<'b> {
-    state: &'b CommandState,
+/// What became of a command last.
+struct Newest<'b> {
+    state: Cow<'b, CommandState>,
     at: Timestamp,
 }
 
@@ -33,57 +34,73 @@ pub(super) async fn write(
     site: Site<'_>,
     events: &[Recorded],
 ) -> Result<(), Error> {
-    let mut accepted: BTreeMap<(TaskId, CommandSeq), Accepted<'_>> = BTreeMap::new();
-    let mut settled: Vec<(TaskId, CommandSeq, Settled<'_>)> = Vec::new();
+    let mut accepted: BTreeMap<(TaskId, CommandSeq), Row<'_>> = BTreeMap::new();
+    let mut changed: BTreeMap<(TaskId, CommandSeq), Newest<'_>> = BTreeMap::new();
     for recorded in events {
         let Event::Task { task, event } = &recorded.event else { continue };
-        if let TaskEvent::CommandAccepted { command } = event {
-            accepted.insert((*task, command.seq), Accepted { command, settled: None });
-        } else if let TaskEvent::CommandSettled { seq, state } = event {
-            let end = Settled { state, at: recorded.at };
-            match accepted.get_mut(&(*task, *seq)) {
-                Some(accepted) => accepted.settled = Some(end),
-                None => settled.push((*task, *seq, end)),
+        let (seq, state) = match event {
+            TaskEvent::CommandAccepted { command } => {
+                accepted.insert((*task, command.seq), Row { command, newest: None });
+                continue;
             }
+            TaskEvent::CommandDelivered { seq, attempt } => {
+                (*seq, Cow::Owned(CommandState::Delivered { attempt: *attempt }))
+            }
+            TaskEvent::CommandSettled { seq, state } => (*seq, Cow::Borrowed(state)),
+            _ => continue,
+        };
+        let newest = Newest { state, at: recorded.at };
+        match accepted.get_mut(&(*task, seq)) {
+            Some(row) => row.newest = Some(newest),
+            None => drop(changed.insert((*task, seq), newest)),
         }
     }
     let rows: Vec<_> = accepted.into_iter().collect();
     COMMAND.write(connection, site, &rows, bind).await?;
-    for (task, seq, end) in settled {
-        settle(connection, site, task, seq, end).await?;
+    for ((task, seq), newest) in changed {
+        update(connection, site, task, seq, &newest).await?;
     }
     Ok(())
 }
 
 fn bind(
     values: &mut Values,
-    ((task, seq), accepted): &((TaskId, CommandSeq), Accepted<'_>),
+    ((task, seq), row): &((TaskId, CommandSeq), Row<'_>),
 ) -> Result<(), Error> {
-    let (state, attempt) =
-        names::command_state(accepted.settled.map_or(&accepted.command.state, |end| end.state));
+    let state = row.newest.as_ref().map_or(&row.command.state, |newest| &newest.state);
+    let parts = names::command_state(state);
     values.task(*task)?;
     values.number(seq.0)?;
-    values.add(accepted.command.text.as_str())?;
-    values.add(accepted.command.at.0)?;
-    values.add(state)?;
-    values.add(attempt.map(i64::from))?;
-    values.add(accepted.settled.map(|end| end.at.0))
+    values.json(&row.command.kind)?;
+    values.add(row.command.text.as_str())?;
+    values.add(row.command.at.0)?;
+    values.add(parts.name)?;
+    values.add(parts.attempt.map(i64::from))?;
+    values.add(parts.reason)?;
+    values.add(row.newest.as_ref().and_then(Newest::settled_at))
 }
 
-async fn settle(
+impl Newest<'_> {
+    fn settled_at(&self) -> Option<i64> {
+        self.state.is_settled().then_some(self.at.0)
+    }
+}
+
+async fn update(
     connection: &mut Connection,
     site: Site<'_>,
     task: TaskId,
     seq: CommandSeq,
-    end: Settled<'_>,
+    newest: &Newest<'_>,
 ) -> Result<(), Error> {
-    let (state, attempt) = names::command_state(end.state);
-    let text = "UPDATE command SET state = $1, attempt = $2, settled_at = $3
-        WHERE run_id = $4 AND task_index = $5 AND seq = $6";
+    let parts = names::command_state(&newest.state);
+    let text = "UPDATE command SET state = $1, attempt = $2, reason = $3, settled_at = $4
+        WHERE run_id = $5 AND task_index = $6 AND seq = $7";
     let query = sqlx::query(text)
-        .bind(state)
-        .bind(attempt.map(i64::from))
-        .bind(end.at.0)
+        .bind(parts.name)
+        .bind(parts.attempt.map(i64::from))
+        .bind(parts.reason.map(str::to_owned))
+        .bind(newest.settled_at())
         .bind(integer(task.run.0))
         .bind(i64::from(task.index))
         .bind(integer(seq.0));

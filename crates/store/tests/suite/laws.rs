@@ -2,13 +2,16 @@
 //! was cut into batches.
 
 use kapelle_domain::attempt::Outcome;
-use kapelle_domain::engine::{Holder, Input, RefusalClass, Scope, Snapshot, World};
+use kapelle_domain::command::{CommandAnswer, CommandKind};
+use kapelle_domain::engine::{Holder, Input, RefusalClass, Scope, Snapshot, WorkerRequest, World};
 use kapelle_domain::event::Recorded;
-use kapelle_domain::ids::{AttemptId, CommandSeq, EventSeq, OfferSeq, RunId, SessionEpoch, TaskId};
+use kapelle_domain::ids::{
+    AttemptId, CommandSeq, EventSeq, OfferSeq, RunId, SessionEpoch, TaskId, WorkerId,
+};
 use kapelle_domain::plan::TaskSpec;
 use kapelle_domain::policy::Limits;
 use kapelle_domain::task::TaskState;
-use kapelle_domain::worker::Held;
+use kapelle_domain::worker::{Duty, Held};
 use kapelle_store::{Checkpoint, Store};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -27,8 +30,11 @@ enum Step {
     Finish(usize, u8),
     Integrate(usize, bool),
     Stop(usize),
-    Say(usize),
-    Applied(usize),
+    Command(usize, u8),
+    Look(usize),
+    Answered(usize, u64),
+    Snapshot(usize),
+    Duty(u8),
     Resume(usize),
     Register,
     Pass(u16),
@@ -46,8 +52,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (pick(), any::<u8>()).prop_map(|(pick, outcome)| Step::Finish(pick, outcome)),
         3 => (pick(), any::<bool>()).prop_map(|(pick, refuse)| Step::Integrate(pick, refuse)),
         1 => pick().prop_map(Step::Stop),
-        2 => pick().prop_map(Step::Say),
-        1 => pick().prop_map(Step::Applied),
+        3 => (pick(), any::<u8>()).prop_map(|(pick, kind)| Step::Command(pick, kind)),
+        2 => pick().prop_map(Step::Look),
+        2 => (pick(), 1u64..4).prop_map(|(pick, seq)| Step::Answered(pick, seq)),
+        1 => pick().prop_map(Step::Snapshot),
+        1 => any::<u8>().prop_map(Step::Duty),
         1 => pick().prop_map(Step::Resume),
         1 => Just(Step::Register),
         3 => (0u16..900).prop_map(Step::Pass),
@@ -85,25 +94,41 @@ impl History {
             Step::Claim(pick) => self.claim(pick),
             Step::Start(pick) => {
                 if let Some(holder) = choose(&self.holders, pick).cloned() {
-                    self.give(Input::Started(holder));
+                    self.give(WorkerRequest::Started(holder));
                 }
             }
             Step::Finish(pick, outcome) => self.finish(pick, outcome),
             Step::Integrate(pick, refuse) => self.integrate(pick, refuse),
             Step::Stop(pick) => {
                 let scope = self.any_task(pick).map_or(Scope::All, Scope::Task);
-                self.give(Input::Stop { scope, reason: "stop".to_owned() });
+                self.command(scope, CommandKind::Stop);
             }
-            Step::Say(pick) => {
-                if let Some(task) = self.any_task(pick) {
-                    self.give(Input::Say { task, text: format!("listen: {pick}") });
-                }
+            Step::Command(pick, kind) => {
+                let (Some(task), Some(to)) = (self.any_task(pick), self.any_task(pick / 2)) else {
+                    return;
+                };
+                let kind = match kind % 5 {
+                    0 => CommandKind::Feedback,
+                    1 => CommandKind::Restart,
+                    2 => CommandKind::Redirect { to },
+                    3 => CommandKind::Pause,
+                    _ => CommandKind::Resume,
+                };
+                self.command(Scope::Task(task), kind);
             }
-            Step::Applied(pick) => {
+            Step::Look(pick) => {
                 if let Some(holder) = choose(&self.holders, pick).cloned() {
-                    self.give(Input::CommandApplied { holder, seq: CommandSeq(1) });
+                    self.give(WorkerRequest::Look(holder));
                 }
             }
+            Step::Answered(pick, seq) => {
+                if let Some(holder) = choose(&self.holders, pick).cloned() {
+                    let (seq, answer) = (CommandSeq(seq), CommandAnswer::Applied);
+                    self.give(WorkerRequest::Answered { holder, seq, answer });
+                }
+            }
+            Step::Snapshot(pick) => self.snapshot(pick),
+            Step::Duty(duty) => self.set_duty(duty),
             Step::Resume(pick) => self.resume(pick).await,
             Step::Register => {
                 let held = self
@@ -126,7 +151,23 @@ impl History {
         self.offers.append(&mut self.stage.offers);
     }
 
-    fn give(&mut self, input: Input) {
+    fn snapshot(&mut self, pick: usize) {
+        let Some(holder) = choose(&self.holders, pick).cloned() else { return };
+        let work = stage::report(Outcome::Completed).result.expect("a result");
+        self.give(WorkerRequest::Snapshot { holder, work });
+    }
+
+    fn set_duty(&mut self, duty: u8) {
+        let duty = if duty.is_multiple_of(2) { Duty::Active } else { Duty::Cordoned };
+        let worker = WorkerId(stage::WORKER.to_owned());
+        self.give(Input::SetDuty { worker, duty });
+    }
+
+    fn command(&mut self, scope: Scope, kind: CommandKind) {
+        self.give(Input::Command { scope, kind, text: "listen".to_owned() });
+    }
+
+    fn give(&mut self, input: impl Into<Input>) {
         // Refusals are part of the game.
         drop(self.stage.give(input));
     }

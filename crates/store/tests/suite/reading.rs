@@ -1,7 +1,8 @@
 //! Pages, filters, and rows that don't hold what they must.
 
 use kapelle_domain::attempt::Outcome;
-use kapelle_domain::engine::{Input, Scope};
+use kapelle_domain::command::CommandKind;
+use kapelle_domain::engine::{Input, Scope, WorkerRequest};
 use kapelle_domain::event::Recorded;
 use kapelle_domain::ids::{EventSeq, RunId, TaskId};
 use kapelle_domain::run::RunOutcome;
@@ -26,9 +27,7 @@ async fn five_runs(place: &Place) -> (Store, Stage) {
         stage.commit(&store).await.expect("a commit");
     }
     let fourth = stage.submit(stage::run(4, 1), plan());
-    stage
-        .give(Input::Stop { scope: Scope::Run(fourth), reason: "enough".to_owned() })
-        .expect("a stop");
+    stage.give(stop(Scope::Run(fourth))).expect("a stop");
     stage.submit(stage::run(5, 1), plan());
     stage.commit(&store).await.expect("a commit");
     (store, stage)
@@ -182,9 +181,8 @@ async fn attempts_that_began_and_ended_within_one_batch_are_kept() {
         if commits_between {
             stage.commit(&store).await.expect("a commit");
         }
-        stage.give(Input::Started(holder.clone())).expect("a start");
-        let (scope, reason) = (Scope::Run(run), "enough".to_owned());
-        stage.give(Input::Stop { scope, reason }).expect("a stop");
+        stage.give(WorkerRequest::Started(holder.clone())).expect("a start");
+        stage.give(stop(Scope::Run(run))).expect("a stop");
         stage.finish(&holder, Outcome::Cancelled).expect("an end");
         stage.give(Input::Resume { run }).expect("a resumption");
         stage.commit(&store).await.expect("a commit");
@@ -199,4 +197,8 @@ async fn attempts_that_began_and_ended_within_one_batch_are_kept() {
         );
         assert_eq!(text(&attempts), text(&expected), "commits between: {commits_between}");
     }
+}
+
+fn stop(scope: Scope) -> Input {
+    Input::Command { scope, kind: CommandKind::Stop, text: "enough".to_owned() }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use kapelle_domain::attempt::{
     Attempt, Check, Outcome, ProcessExit, Report, Usage, Verdict, WorkResult,
 };
-use kapelle_domain::command::Command;
+use kapelle_domain::command::{Command, CommandState};
 use kapelle_domain::engine::{
-    Answer, Claim, Decision, Effect, Holder, Input, Moment, Rejection, Submission, World,
+    Answer, Claim, Decision, Effect, Holder, Input, Moment, Rejection, Submission, WorkerRequest,
+    World,
 };
 use kapelle_domain::event::{Event, Recorded, TaskEvent};
 use kapelle_domain::ids::{
@@ -70,7 +71,8 @@ impl Stage {
         Ok(stage)
     }
 
-    pub(crate) fn give(&mut self, input: Input) -> Result<Answer, Rejection> {
+    pub(crate) fn give(&mut self, input: impl Into<Input>) -> Result<Answer, Rejection> {
+        let input = input.into();
         let moment = Moment { now: self.now, random: self.random };
         let decision = self.world.decide(moment, &input)?;
         let answer = decision.answer.clone();
@@ -106,6 +108,11 @@ impl Stage {
         match event {
             TaskEvent::CommandAccepted { command } => {
                 self.commands.insert((*id, command.seq), command.clone());
+            }
+            TaskEvent::CommandDelivered { seq, attempt } => {
+                if let Some(command) = self.commands.get_mut(&(*id, *seq)) {
+                    command.state = CommandState::Delivered { attempt: *attempt };
+                }
             }
             TaskEvent::CommandSettled { seq, state } => {
                 if let Some(command) = self.commands.get_mut(&(*id, *seq)) {
@@ -169,13 +176,10 @@ impl Stage {
         inventory: Vec<Held>,
     ) -> SessionEpoch {
         let registration = Registration {
-            worker: WorkerId(name.to_owned()),
-            embedded: false,
-            slots,
-            agents: vec!["coder".into()],
             inventory,
+            ..Registration::new(WorkerId(name.to_owned()), slots, vec!["coder".into()])
         };
-        match self.give(Input::Register(registration)).expect("a registration") {
+        match self.give(WorkerRequest::Register(registration)).expect("a registration") {
             Answer::Registered { session, .. } => session,
             other => panic!("{other:?}"),
         }
@@ -196,7 +200,7 @@ impl Stage {
             worker: worker.clone(),
             session,
         };
-        match self.give(Input::Claim(claim))? {
+        match self.give(WorkerRequest::Claim(claim))? {
             Answer::Granted(grant) => Ok(Holder { attempt, fence: grant.fence, worker, session }),
             other => panic!("{other:?}"),
         }
@@ -207,14 +211,17 @@ impl Stage {
         holder: &Holder,
         outcome: Outcome,
     ) -> Result<Answer, Rejection> {
-        self.give(Input::Finished { holder: holder.clone(), report: Arc::new(report(outcome)) })
+        self.give(WorkerRequest::Finished {
+            holder: holder.clone(),
+            report: Arc::new(report(outcome)),
+        })
     }
 
     /// Carries every offer so far to its end.
     pub(crate) fn work_off(&mut self, session: SessionEpoch, outcome: &Outcome) {
         for offer in std::mem::take(&mut self.offers) {
             if let Ok(holder) = self.claim(offer, WORKER, session) {
-                self.give(Input::Started(holder.clone())).expect("a start");
+                self.give(WorkerRequest::Started(holder.clone())).expect("a start");
                 self.finish(&holder, outcome.clone()).expect("an end");
             }
         }
@@ -240,6 +247,7 @@ pub(crate) fn task(key: &str, depends_on: &[u32]) -> TaskSpec {
         prompt: format!("Do {key}.\n\tAll of it; -- even this.\0"),
         agent: "coder".into(),
         repository: "project".into(),
+        needs: Vec::new(),
         depends_on: depends_on.to_vec(),
         priority: 0,
         integrate: false,
@@ -247,7 +255,7 @@ pub(crate) fn task(key: &str, depends_on: &[u32]) -> TaskSpec {
     }
 }
 
-fn report(outcome: Outcome) -> Report {
+pub(crate) fn report(outcome: Outcome) -> Report {
     let done = outcome == Outcome::Completed;
     let result = done.then(|| WorkResult {
         commit: "c".repeat(40),

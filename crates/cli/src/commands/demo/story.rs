@@ -89,6 +89,8 @@ mod tests {
         let attempt = AttemptView { checks: vec![check], ..fixtures::failed_attempt() };
         report.tasks[0].attempts = vec![attempt];
         report.tasks[1].commands = vec![CommandView {
+            kind: "feedback".to_owned(),
+            reason: None,
             seq: 1,
             text: "Bravo".to_owned(),
             at: 0,

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::worker::Duty;
 
 /// Something that may happen in a random history. Numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -14,7 +15,11 @@ enum Step {
     Heartbeat { pick: usize },
     Integrate { pick: usize, refuse: bool },
     Stop { pick: usize },
-    Say { pick: usize },
+    Command { pick: usize, kind: u8, scope: u8 },
+    Look { pick: usize },
+    Answer { pick: usize, refused: bool },
+    Snapshot { pick: usize },
+    SetDuty { worker: u8, duty: u8 },
     Resume { pick: usize },
     Register { worker: u8 },
     Restart,
@@ -30,7 +35,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => any::<usize>().prop_map(|pick| Step::Heartbeat { pick }),
         4 => (any::<usize>(), prop::bool::weighted(0.3)).prop_map(|(pick, refuse)| Step::Integrate { pick, refuse }),
         1 => any::<usize>().prop_map(|pick| Step::Stop { pick }),
-        1 => any::<usize>().prop_map(|pick| Step::Say { pick }),
+        2 => (any::<usize>(), any::<u8>(), any::<u8>()).prop_map(|(pick, kind, scope)| Step::Command { pick, kind, scope }),
+        2 => any::<usize>().prop_map(|pick| Step::Look { pick }),
+        2 => (any::<usize>(), prop::bool::weighted(0.2)).prop_map(|(pick, refused)| Step::Answer { pick, refused }),
+        1 => any::<usize>().prop_map(|pick| Step::Snapshot { pick }),
+        1 => (0u8..3, 0u8..3).prop_map(|(worker, duty)| Step::SetDuty { worker, duty }),
         1 => any::<usize>().prop_map(|pick| Step::Resume { pick }),
         1 => (0u8..3).prop_map(|worker| Step::Register { worker }),
         1 => Just(Step::Restart),
@@ -51,8 +60,8 @@ struct History {
 
 impl History {
     fn new() -> Self {
-        let limits =
-            Limits { total: 4, per_agent: [("coder".to_owned(), 3)].into(), per_repository: 4 };
+        let per_agent = [("coder".to_owned(), 3)].into();
+        let limits = Limits { total: 4, per_agent, per_repository: 4, ..Limits::default() };
         let stage = Stage::with_limits(limits);
         let origin = stage.world.clone();
         let mut history = Self {
@@ -79,7 +88,7 @@ impl History {
             Step::Claim { pick, stale } => self.claim(*pick, *stale),
             Step::Start { pick } => {
                 if let Some(holder) = choose(&self.holders, *pick).cloned() {
-                    self.give(Input::Started(holder));
+                    self.give(WorkerRequest::Started(holder));
                 }
             }
             Step::Finish { pick, outcome } => self.finish(*pick, *outcome),
@@ -87,19 +96,33 @@ impl History {
                 if let Some(holder) = choose(&self.holders, *pick).cloned() {
                     let held = vec![Held { attempt: holder.attempt, fence: holder.fence }];
                     let (worker, session) = (holder.worker, holder.session);
-                    self.give(Input::Heartbeat { worker, session, held });
+                    self.give(WorkerRequest::Heartbeat { worker, session, held });
                 }
             }
             Step::Integrate { pick, refuse } => self.integrate(*pick, *refuse),
             Step::Stop { pick } => {
                 let task = self.any_task(*pick);
                 let scope = task.map_or(Scope::All, Scope::Task);
-                self.give(Input::Stop { scope, reason: "stop".to_owned() });
+                let (kind, text) = (CommandKind::Stop, "stop".to_owned());
+                self.give(Input::Command { scope, kind, text });
             }
-            Step::Say { pick } => {
-                if let Some(task) = self.any_task(*pick) {
-                    self.give(Input::Say { task, text: "listen".to_owned() });
+            Step::Command { pick, kind, scope } => self.command(*pick, *kind, *scope),
+            Step::Look { pick } => {
+                if let Some(holder) = choose(&self.holders, *pick).cloned() {
+                    self.give(WorkerRequest::Look(holder));
                 }
+            }
+            Step::Answer { pick, refused } => self.answer(*pick, *refused),
+            Step::Snapshot { pick } => {
+                if let Some(holder) = choose(&self.holders, *pick).cloned() {
+                    let work = report(Outcome::Completed).result.expect("a result");
+                    self.give(WorkerRequest::Snapshot { holder, work });
+                }
+            }
+            Step::SetDuty { worker, duty } => {
+                let worker = WorkerId(format!("w{worker}"));
+                let duty = [Duty::Active, Duty::Cordoned, Duty::Draining][usize::from(*duty)];
+                self.give(Input::SetDuty { worker, duty });
             }
             Step::Resume { pick } => {
                 let run = RunId(u64::try_from(pick % 4).expect("small"));
@@ -114,15 +137,49 @@ impl History {
     }
 
     /// Gives an input twice: the second time it must change nothing, or be refused.
-    fn give(&mut self, input: Input) {
-        let counted_twice =
-            matches!(input, Input::Say { .. } | Input::Stop { .. } | Input::Resume { .. });
+    fn give(&mut self, input: impl Into<Input>) {
+        let input = input.into();
+        let counted_twice = matches!(input, Input::Command { .. } | Input::Resume { .. });
         if self.stage.give(input.clone()).is_ok() && !counted_twice {
             let before = (self.stage.world.clone(), self.stage.log.len());
             let _ = self.stage.give(input.clone());
             assert_eq!(self.stage.world, before.0, "{input:?} had an effect twice");
             assert_eq!(self.stage.log.len(), before.1, "{input:?} was recorded twice");
         }
+    }
+
+    fn command(&mut self, pick: usize, kind: u8, scope: u8) {
+        let Some(task) = self.any_task(pick) else { return };
+        let to = self.any_task(pick.wrapping_add(1)).unwrap_or(task);
+        let kind = match kind % 6 {
+            0 => CommandKind::Feedback,
+            1 => CommandKind::Restart,
+            2 => CommandKind::Redirect { to },
+            3 => CommandKind::Pause,
+            4 => CommandKind::Resume,
+            _ => CommandKind::Ping,
+        };
+        let scope = match scope % 8 {
+            0 => Scope::All,
+            1 => Scope::Run(task.run),
+            2 => Scope::Worker(WorkerId("w0".to_owned())),
+            3 => Scope::Attempt(AttemptId { task, number: 1 }),
+            _ => Scope::Task(task),
+        };
+        self.give(Input::Command { scope, kind, text: "listen".to_owned() });
+    }
+
+    fn answer(&mut self, pick: usize, refused: bool) {
+        let Some(holder) = choose(&self.holders, pick).cloned() else { return };
+        let task = self.stage.world.task(holder.attempt.task);
+        let pending = task.map(|task| task.record.pending.clone()).unwrap_or_default();
+        let Some(command) = choose(&pending, pick) else { return };
+        let answer = if refused {
+            CommandAnswer::Refused { reason: "it can't".to_owned() }
+        } else {
+            CommandAnswer::Applied
+        };
+        self.give(WorkerRequest::Answered { holder, seq: command.seq, answer });
     }
 
     fn submit(&mut self, shape: u8) {
@@ -154,8 +211,9 @@ impl History {
 
     fn finish(&mut self, pick: usize, outcome: u8) {
         let Some(holder) = choose(&self.holders, pick).cloned() else { return };
-        let outcome = match outcome % 8 {
+        let outcome = match outcome % 9 {
             0..=3 => Outcome::Completed,
+            8 => Outcome::Interrupted,
             4 => Outcome::AgentFailed,
             5 => Outcome::Infrastructure,
             6 => Outcome::RateLimited { retry_after: Duration::from_secs(30) },
@@ -163,8 +221,9 @@ impl History {
         };
         let accepted_before = self.stage.log.len();
         let report = Arc::new(report(outcome));
-        let input = Input::Finished { holder: holder.clone(), report };
-        if self.stage.give(input).is_ok() && self.stage.log.len() > accepted_before {
+        let input = WorkerRequest::Finished { holder: holder.clone(), report };
+        let counted = matches!(self.stage.give(input), Ok(Answer::Done));
+        if counted && self.stage.log.len() > accepted_before {
             let task = self.stage.world.task(holder.attempt.task).expect("it was just reported");
             assert_eq!(task.record.fence, holder.fence, "only the current fence may report");
         }
@@ -236,7 +295,7 @@ impl History {
                 let ready = world.index.ready.get(&run.id);
                 let listed =
                     ready.is_some_and(|set| set.iter().any(|(_, index)| *index == task.id.index));
-                assert_eq!(listed, task.record.state == TaskState::Ready, "ready is indexed");
+                assert_eq!(listed, task.is_startable(), "what could start is indexed");
                 assert!(
                     task.record.state.is_ended() <= task.record.pending.is_empty(),
                     "nothing said is lost"

@@ -69,9 +69,9 @@ fn a_claim_is_exclusive_and_its_retry_gets_the_same_grant() {
         worker: WorkerId("one".to_owned()),
         session: one,
     };
-    let first = stage.give(Input::Claim(claim.clone()));
+    let first = stage.give(WorkerRequest::Claim(claim.clone()));
     let events = stage.log.len();
-    assert_eq!(stage.give(Input::Claim(claim)), first, "the lost answer is given again");
+    assert_eq!(stage.give(WorkerRequest::Claim(claim)), first, "the lost answer is given again");
     assert_eq!(stage.log.len(), events);
     assert_eq!(stage.claim(offer, "two", two), Err(Rejection::Taken { attempt: offer.0 }));
 }
@@ -89,9 +89,9 @@ fn a_grant_that_never_starts_is_offered_again_under_a_new_fence() {
     assert_eq!(stage.claim(offer, "two", two), Err(Rejection::ObsoleteOffer { attempt: offer.0 }));
     let holder = stage.claim(again, "two", two).expect("a grant");
     assert!(holder.fence > silent.fence);
-    let late = stage.give(Input::Started(silent.clone()));
+    let late = stage.give(WorkerRequest::Started(silent.clone()));
     assert_eq!(late, Err(Rejection::Fenced { attempt: silent.attempt, fence: silent.fence }));
-    stage.give(Input::Started(holder)).expect("a start");
+    stage.give(WorkerRequest::Started(holder)).expect("a start");
     assert_eq!(stage.state(run, 0), "active");
 }
 
@@ -103,7 +103,7 @@ fn a_silent_worker_is_suspect_then_lost_and_its_late_result_is_refused() {
     let zombie = stage.start_next("one", one);
     stage.pass(Duration::from_secs(31));
     assert!(stage.offers().is_empty(), "a suspect is not replaced");
-    let heartbeat = Input::Heartbeat {
+    let heartbeat = WorkerRequest::Heartbeat {
         worker: zombie.worker.clone(),
         session: one,
         held: vec![Held { attempt: zombie.attempt, fence: zombie.fence }],
@@ -116,7 +116,8 @@ fn a_silent_worker_is_suspect_then_lost_and_its_late_result_is_refused() {
     stage.pass(Duration::from_secs(60));
     let successor = stage.start_next("two", two);
     assert_eq!(successor.attempt.number, 2);
-    let refused = stage.finish(&zombie, Outcome::Completed);
+    assert_eq!(stage.finish(&zombie, Outcome::Completed), Ok(Answer::Orphaned));
+    let refused = stage.finish(&zombie, Outcome::AgentFailed);
     assert_eq!(refused, Err(Rejection::Fenced { attempt: zombie.attempt, fence: zombie.fence }));
     assert_eq!(stage.state(run, 0), "active");
     stage.finish(&successor, Outcome::Completed).expect("accepted");
@@ -188,13 +189,12 @@ fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_is_confirmed() {
     let tasks = vec![plans::task("a", &[]), plans::task("b", &[]), plans::task("c", &[0])];
     let run = stage.submit(plans::run(1, 1), tasks);
     let holder = stage.start_next("w", session);
-    let stop = Input::Stop { scope: Scope::Run(run), reason: "enough".to_owned() };
-    stage.give(stop).expect("stopping");
+    stage.order(Scope::Run(run), CommandKind::Stop, "enough");
     let states = |stage: &Stage| [0, 1, 2].map(|index| stage.state(run, index));
     assert_eq!(states(&stage), ["active", "cancelled", "cancelled"]);
     let poke = Effect::Poke { worker: holder.worker.clone(), attempt: holder.attempt };
     assert_eq!(std::mem::take(&mut stage.effects), [poke]);
-    let Ok(Answer::Directives(wanted)) = stage.give(Input::Look(holder.clone())) else { panic!() };
+    let wanted = stage.look(&holder);
     assert_eq!(wanted.cancel.as_deref(), Some("enough"));
     // The agent was faster than the order: the order was recorded first and wins.
     stage.finish(&holder, Outcome::Completed).expect("accepted");
@@ -208,8 +208,7 @@ fn a_stop_that_nobody_confirms_ends_unconfirmed() {
     let session = stage.register("w", 1);
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     stage.start_next("w", session);
-    let stop = Input::Stop { scope: Scope::All, reason: "enough".to_owned() };
-    stage.give(stop).expect("stopping");
+    stage.order(Scope::All, CommandKind::Stop, "enough");
     stage.pass(Duration::from_secs(60));
     let task = stage.world.task(TaskId { run, index: 0 }).expect("a task");
     assert_eq!(task.record.state, TaskState::Cancelled { unconfirmed: true });
@@ -221,14 +220,13 @@ fn what_is_said_reaches_the_running_agent_or_the_next_one() {
     let session = stage.register("w", 1);
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let task = TaskId { run, index: 0 };
-    let say = |text: &str| Input::Say { task, text: text.to_owned() };
     let holder = stage.start_next("w", session);
-    stage.give(say("use tabs")).expect("recorded");
-    let Ok(Answer::Directives(wanted)) = stage.give(Input::Look(holder.clone())) else { panic!() };
+    stage.order(Scope::Task(task), CommandKind::Feedback, "use tabs");
+    let wanted = stage.look(&holder);
     assert_eq!(wanted.commands.len(), 1);
     let seq = wanted.commands[0].seq;
-    stage.give(Input::CommandApplied { holder: holder.clone(), seq }).expect("noted");
-    stage.give(say("and be brief")).expect("recorded");
+    stage.answer(&holder, seq, CommandAnswer::Applied);
+    stage.order(Scope::Task(task), CommandKind::Feedback, "and be brief");
     stage.finish(&holder, Outcome::AgentFailed).expect("accepted");
     stage.pass(Duration::from_secs(2));
     stage.effects.retain(|effect| matches!(effect, Effect::Offer { .. }));
@@ -240,7 +238,7 @@ fn what_is_said_reaches_the_running_agent_or_the_next_one() {
         worker: WorkerId("w".to_owned()),
         session,
     };
-    let Ok(Answer::Granted(grant)) = stage.give(Input::Claim(claim)) else { panic!() };
+    let Ok(Answer::Granted(grant)) = stage.give(WorkerRequest::Claim(claim)) else { panic!() };
     assert!(grant.prompt.contains("use tabs") && grant.prompt.contains("and be brief"));
     assert!(grant.prompt.contains("the agent's words"), "the failure is told as well");
     let record = &stage.world.task(task).expect("a task").record;
@@ -265,8 +263,8 @@ fn a_result_is_integrated_once_and_moves_the_base_of_what_follows() {
         new: commit.clone(),
     };
     stage.give(prepare.clone()).expect("announced");
-    let stop = Input::Stop { scope: Scope::Task(attempt.task), reason: "late".to_owned() };
-    assert_eq!(stage.give(stop), Ok(Answer::Stopping(Vec::new())), "the announcement has won");
+    let receipts = stage.order(Scope::Task(attempt.task), CommandKind::Stop, "late");
+    assert_eq!(receipts[0].state.name(), "rejected", "the announcement has won");
     let done = Input::Integrated { attempt, commit: commit.clone() };
     stage.give(done.clone()).expect("integrated");
     assert_eq!(stage.give(done), Ok(Answer::Done), "said twice");
@@ -306,10 +304,10 @@ fn a_restart_forgets_nothing_and_expires_nothing() {
     let run = stage.submit(targeted(1, 3), tasks);
     let offers = stage.offers();
     let done = stage.claim(offers[0], "w", session).expect("a grant");
-    stage.give(Input::Started(done.clone())).expect("a start");
+    stage.give(WorkerRequest::Started(done.clone())).expect("a start");
     stage.finish(&done, Outcome::Completed).expect("accepted");
     let held = stage.claim(offers[1], "w", session).expect("a grant");
-    stage.give(Input::Started(held.clone())).expect("a start");
+    stage.give(WorkerRequest::Started(held.clone())).expect("a start");
     stage.now = stage.now.after(Duration::from_secs(3600));
     let mut after = reopened(&stage);
     after.give(Input::Recover).expect("recovered");
@@ -329,15 +327,12 @@ fn a_restart_forgets_nothing_and_expires_nothing() {
 fn an_embedded_worker_dies_with_its_coordinator_and_its_attempts_count_for_nothing() {
     let mut stage = Stage::new();
     let registration = Registration {
-        worker: WorkerId("local".to_owned()),
         embedded: true,
-        slots: 1,
-        agents: vec!["coder".into()],
-        inventory: Vec::new(),
+        ..Registration::new(WorkerId("local".to_owned()), 1, vec!["coder".into()])
     };
     for round in 0..20 {
         let Ok(Answer::Registered { session, .. }) =
-            stage.give(Input::Register(registration.clone()))
+            stage.give(WorkerRequest::Register(registration.clone()))
         else {
             panic!()
         };
@@ -359,10 +354,13 @@ pub(super) fn reopened(stage: &Stage) -> Stage {
         let tasks = run.tasks.iter().map(|task| (Arc::clone(&task.spec), task.record.clone()));
         (run.id, run.record.clone(), tasks.collect())
     });
+    let remote = stage.world.workers().filter(|worker| !worker.registration.embedded);
+    let workers = remote.map(|worker| (worker.registration.clone(), worker.session, worker.duty));
     let snapshot = Snapshot {
         last_run: stage.world.last_run,
         last_session: stage.world.last_session,
         runs: runs.collect(),
+        workers: workers.collect(),
     };
     let world = World::restore(stage.world.limits.clone(), snapshot, stage.now).expect("fits");
     Stage { world, now: stage.now, random: 0, log: Vec::new(), effects: Vec::new(), requests: 1000 }
