@@ -103,6 +103,9 @@ impl From<Rejection> for Error {
             Rejection::Fenced { .. } => (Kind::Conflict, "fenced", None),
             Rejection::OutOfPlace { .. } => (Kind::Conflict, "out_of_place", None),
             Rejection::TaskEnded { .. } => (Kind::Conflict, "task_ended", None),
+            Rejection::Claimed { .. } => {
+                (Kind::Conflict, "claimed", Some("`kapelle status` shows who does what"))
+            }
             Rejection::RunOpen { .. } => {
                 (Kind::Conflict, "run_open", Some("`kapelle stop` ends it first"))
             }

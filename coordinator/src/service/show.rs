@@ -248,6 +248,7 @@ fn task_message(event: &TaskEvent) -> String {
         TaskEvent::Cancelled { unconfirmed: false } => "stopped".to_owned(),
         TaskEvent::Cancelled { unconfirmed: true } => "stopped, without confirmation".to_owned(),
         TaskEvent::Revived => "will be tried again".to_owned(),
+        TaskEvent::DoneElsewhere => "was done by somebody else meanwhile".to_owned(),
         TaskEvent::PauseRequested { reason } => format!("is to pause: {reason}"),
         TaskEvent::PauseLifted => "may go on".to_owned(),
         TaskEvent::AttemptPaused { attempt } => format!("attempt {attempt} is frozen"),

@@ -38,7 +38,7 @@ pub use decision::{
     Volatile,
 };
 pub use explain::{Explanation, Waiting};
-pub use input::{Claim, Holder, Input, Scope, Submission, WorkerRequest};
+pub use input::{Claim, Holder, Input, Resumption, Scope, Submission, WorkerRequest};
 pub use rejection::{RefusalClass, Rejection};
 pub use world::{Defect, Snapshot, StoredTasks, World};
 

@@ -289,6 +289,8 @@ pub enum TaskEvent {
     },
     /// Opened again after it had ended without success.
     Revived,
+    /// After it had ended without success, somebody else has done its work.
+    DoneElsewhere,
     /// A command was recorded.
     CommandAccepted {
         /// The command.
@@ -388,6 +390,7 @@ impl TaskEvent {
             Self::Failed { .. } => "task_failed",
             Self::Cancelled { .. } => "task_cancelled",
             Self::Revived => "task_revived",
+            Self::DoneElsewhere => "task_done_elsewhere",
             Self::CommandAccepted { .. } => "command_accepted",
             Self::CommandDelivered { .. } => "command_delivered",
             Self::CommandSettled { .. } => "command_settled",

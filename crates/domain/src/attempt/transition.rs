@@ -57,6 +57,7 @@ impl Attempt {
             | TaskEvent::Failed { .. }
             | TaskEvent::Cancelled { .. }
             | TaskEvent::Revived
+            | TaskEvent::DoneElsewhere
             | TaskEvent::PauseRequested { .. }
             | TaskEvent::PauseLifted
             | TaskEvent::Preferred { .. }

@@ -3,6 +3,7 @@
 //! [`Input`] is closed: reading it tells everything that can make a coordinator act. The answers
 //! are in [`super::decision`] and [`super::rejection`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,8 @@ use super::rejection::RefusalClass;
 use crate::attempt::{Report, WorkResult};
 use crate::command::{CommandAnswer, CommandKind};
 use crate::ids::{
-    AttemptId, CommandSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, WorkerId,
+    AttemptId, CommandSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp,
+    WorkerId,
 };
 use crate::placement::Constraint;
 use crate::plan::{RunSpec, TaskSpec};
@@ -32,10 +34,7 @@ pub enum Input {
         text: String,
     },
     /// Somebody wants what has not succeeded in a finished run to be tried again.
-    Resume {
-        /// The run.
-        run: RunId,
-    },
+    Resume(Resumption),
     /// Somebody decides what a worker does about new work.
     SetDuty {
         /// The worker.
@@ -188,6 +187,20 @@ pub struct Submission {
     pub spec: Arc<RunSpec>,
     /// Its tasks, in the order of the plan.
     pub tasks: Vec<TaskSpec>,
+    /// When that was read which the plan was made from. Work streams that have been finished since
+    /// are not done again.
+    pub planned_at: Timestamp,
+}
+
+/// A finished run that is to be opened again, and what has become of its work meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumption {
+    /// The run.
+    pub run: RunId,
+    /// The commit that its target is at now, when it has one.
+    pub head: Option<String>,
+    /// Its tasks that somebody else has done.
+    pub done: BTreeSet<TaskId>,
 }
 
 /// Of which tasks something is ordered.

@@ -111,6 +111,14 @@ pub enum Rejection {
         /// How.
         state: String,
     },
+    /// The work stream is being done, or was done while the plan was made.
+    #[error("{key} is done by {by}")]
+    Claimed {
+        /// The work stream.
+        key: String,
+        /// The task that does it.
+        by: TaskId,
+    },
     /// The run is still open.
     #[error("run {run} is not over yet")]
     RunOpen {

@@ -80,7 +80,7 @@ impl Stage {
     }
 
     fn submit(&mut self, spec: RunSpec, tasks: Vec<TaskSpec>) -> RunId {
-        let submission = Submission { spec: Arc::new(spec), tasks };
+        let submission = Submission { spec: Arc::new(spec), tasks, planned_at: self.now };
         match self.give(Input::Submit(submission)).expect("a valid plan") {
             Answer::Submitted(run) => run,
             other => panic!("{other:?}"),
@@ -213,4 +213,8 @@ fn targeted(uid: u128, concurrency: u32) -> RunSpec {
 
 fn integrated(key: &str, depends_on: &[u32]) -> TaskSpec {
     TaskSpec { integrate: true, ..plans::task(key, depends_on) }
+}
+
+fn resumption(run: RunId) -> Resumption {
+    Resumption { run, head: None, done: std::collections::BTreeSet::new() }
 }

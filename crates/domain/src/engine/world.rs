@@ -226,7 +226,7 @@ impl World {
         match input {
             Input::Submit(submission) => self.decide_submit(submission),
             Input::Command { scope, kind, text } => self.decide_command(moment, scope, *kind, text),
-            Input::Resume { run } => self.decide_resume(*run),
+            Input::Resume(resumption) => self.decide_resume(moment, resumption),
             Input::SetDuty { worker, duty } => self.decide_duty(worker, *duty),
             Input::Worker(request) => self.decide_request(moment, request),
             Input::PrepareIntegration { attempt, branch, old, new } => {
@@ -334,7 +334,7 @@ impl World {
         }
         let result = self.with_task(id, |task| task.apply(at, event)).ok_or_else(unknown)?;
         result?;
-        if matches!(event, TaskEvent::Succeeded { .. }) {
+        if matches!(event, TaskEvent::Succeeded { .. } | TaskEvent::DoneElsewhere) {
             self.credit_dependents(id);
         }
         Ok(())

@@ -36,7 +36,8 @@ impl Task {
             | E::Succeeded { .. }
             | E::Failed { .. }
             | E::Cancelled { .. }
-            | E::Revived => self.change_of_state(at, event),
+            | E::Revived
+            | E::DoneElsewhere => self.change_of_state(at, event),
             E::Offered { .. } => {
                 self.change_of_state(at, event) || self.change_of_attempt(at, event)
             }
@@ -126,6 +127,9 @@ impl Task {
                 S::Blocked | S::Ready | S::RetryWait { .. } | S::Integrating { .. },
                 E::Cancelled { unconfirmed },
             ) => S::Cancelled { unconfirmed: *unconfirmed },
+            (S::Failed { .. } | S::Cancelled { .. } | S::Skipped { .. }, E::DoneElsewhere) => {
+                S::Succeeded { commit: None }
+            }
             (S::Failed { .. } | S::Cancelled { .. } | S::Skipped { .. }, E::Revived) => {
                 self.record.tally = Tally::default();
                 self.record.cancel = None;

@@ -113,6 +113,7 @@ fn concerned(event: &TaskEvent) -> Option<Option<u32>> {
         | TaskEvent::Failed { .. }
         | TaskEvent::Cancelled { .. }
         | TaskEvent::Revived
+        | TaskEvent::DoneElsewhere
         | TaskEvent::PauseRequested { .. }
         | TaskEvent::PauseLifted
         | TaskEvent::Preferred { .. }

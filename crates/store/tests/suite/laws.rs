@@ -229,7 +229,7 @@ impl History {
         {
             self.stage.world.recall(run, record, tasks, self.stage.now).expect("a run that fits");
         }
-        self.give(Input::Resume { run });
+        self.give(stage::resume(run));
     }
 
     fn any_task(&self, pick: usize) -> Option<TaskId> {

@@ -184,7 +184,7 @@ async fn attempts_that_began_and_ended_within_one_batch_are_kept() {
         stage.give(WorkerRequest::Started(holder.clone())).expect("a start");
         stage.give(stop(Scope::Run(run))).expect("a stop");
         stage.finish(&holder, Outcome::Cancelled).expect("an end");
-        stage.give(Input::Resume { run }).expect("a resumption");
+        stage.give(stage::resume(run)).expect("a resumption");
         stage.commit(&store).await.expect("a commit");
 
         let attempts = store.attempts(TaskId { run, index: 0 }).await.expect("a read");

@@ -11,8 +11,8 @@ use kapelle_domain::attempt::{
 };
 use kapelle_domain::command::{Command, CommandState};
 use kapelle_domain::engine::{
-    Answer, Claim, Decision, Effect, Holder, Input, Moment, Rejection, Submission, WorkerRequest,
-    World,
+    Answer, Claim, Decision, Effect, Holder, Input, Moment, Rejection, Resumption, Submission,
+    WorkerRequest, World,
 };
 use kapelle_domain::event::{Event, Recorded, TaskEvent};
 use kapelle_domain::ids::{
@@ -162,7 +162,7 @@ impl Stage {
     }
 
     pub(crate) fn submit(&mut self, spec: RunSpec, tasks: Vec<TaskSpec>) -> RunId {
-        let submission = Submission { spec: Arc::new(spec), tasks };
+        let submission = Submission { spec: Arc::new(spec), tasks, planned_at: self.now };
         match self.give(Input::Submit(submission)).expect("a valid plan") {
             Answer::Submitted(run) => run,
             other => panic!("{other:?}"),
@@ -285,4 +285,8 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         result,
         usage: Usage { input_tokens: 100, output_tokens: 20, cost_microusd: Some(7) },
     }
+}
+
+pub(crate) fn resume(run: RunId) -> Input {
+    Input::Resume(Resumption { run, head: None, done: BTreeSet::new() })
 }

@@ -126,7 +126,7 @@ impl History {
             }
             Step::Resume { pick } => {
                 let run = RunId(u64::try_from(pick % 4).expect("small"));
-                self.give(Input::Resume { run });
+                self.give(Input::Resume(resumption(run)));
             }
             Step::Register { worker } => self.register(*worker),
             Step::Restart => self.restart(),
@@ -139,7 +139,7 @@ impl History {
     /// Gives an input twice: the second time it must change nothing, or be refused.
     fn give(&mut self, input: impl Into<Input>) {
         let input = input.into();
-        let counted_twice = matches!(input, Input::Command { .. } | Input::Resume { .. });
+        let counted_twice = matches!(input, Input::Command { .. } | Input::Resume(_));
         if self.stage.give(input.clone()).is_ok() && !counted_twice {
             let before = (self.stage.world.clone(), self.stage.log.len());
             let _ = self.stage.give(input.clone());

@@ -172,14 +172,14 @@ fn what_depends_on_a_failure_is_skipped_and_a_resume_tries_it_all_again() {
     let states = |stage: &Stage| [0, 1, 2].map(|index| stage.state(run, index));
     assert_eq!(states(&stage), ["failed", "skipped", "skipped"]);
     assert!(stage.world.run(run).expect("the run").is_finished());
-    stage.give(Input::Resume { run }).expect("resumed");
+    stage.give(Input::Resume(resumption(run))).expect("resumed");
     assert_eq!(states(&stage), ["active", "blocked", "blocked"]);
     for _ in 0..3 {
         let holder = stage.start_next("w", session);
         stage.finish(&holder, Outcome::Completed).expect("accepted");
     }
     assert_eq!(states(&stage), ["succeeded"; 3]);
-    assert_eq!(stage.give(Input::Resume { run }), Err(Rejection::NothingToResume { run }));
+    assert_eq!(stage.give(Input::Resume(resumption(run))), Err(Rejection::NothingToResume { run }));
 }
 
 #[test]
@@ -364,4 +364,51 @@ pub(super) fn reopened(stage: &Stage) -> Stage {
     };
     let world = World::restore(stage.world.limits.clone(), snapshot, stage.now).expect("fits");
     Stage { world, now: stage.now, random: 0, log: Vec::new(), effects: Vec::new(), requests: 1000 }
+}
+
+fn of_roadmap(uid: u128) -> RunSpec {
+    let source = crate::plan::PlanSource::Roadmap { path: "ROADMAP.md".to_owned(), goal: None };
+    RunSpec { source, ..targeted(uid, 2) }
+}
+
+#[test]
+fn a_work_stream_is_done_by_one_run_and_not_again_by_an_older_plan() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 2);
+    stage.submit(of_roadmap(1), vec![plans::task("1.1", &[])]);
+    let planned_at = stage.now;
+    let submission = |uid| Submission {
+        spec: Arc::new(of_roadmap(uid)),
+        tasks: vec![plans::task("1.1", &[])],
+        planned_at,
+    };
+    let holder = stage.start_next("w", session);
+    let claimed = Err(Rejection::Claimed { key: "1.1".to_owned(), by: holder.attempt.task });
+    assert_eq!(stage.give(Input::Submit(submission(2))), claimed, "it is being done");
+    stage.now = stage.now.after(Duration::from_secs(1));
+    stage.finish(&holder, Outcome::Completed).expect("accepted");
+    assert_eq!(stage.give(Input::Submit(submission(3))), claimed, "it was done meanwhile");
+    let mut later = submission(4);
+    later.planned_at = stage.now.after(Duration::from_secs(1));
+    stage.give(Input::Submit(later)).expect("whoever plans it now has seen that it is done");
+}
+
+#[test]
+fn a_resumption_takes_what_was_done_meanwhile_and_starts_from_where_the_target_is() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 2);
+    let tasks = vec![plans::task("1.1", &[]), plans::task("1.2", &[0]), plans::task("1.3", &[])];
+    let run = stage.submit(of_roadmap(1), tasks);
+    for offer in stage.offers() {
+        let holder = stage.claim(offer, "w", session).expect("a grant");
+        stage.finish(&holder, Outcome::Unrunnable).expect("accepted");
+    }
+    let done = TaskId { run, index: 0 };
+    let resumption = Resumption { run, head: Some("b".repeat(40)), done: [done].into() };
+    stage.give(Input::Resume(resumption)).expect("resumed");
+    assert_eq!([0, 1, 2].map(|index| stage.state(run, index)), ["succeeded", "active", "active"]);
+    let offers = stage.offers();
+    stage.claim(offers[0], "w", session).expect("a grant");
+    let task = stage.world.task(offers[0].0.task).expect("a task");
+    assert_eq!(task.grant().and_then(|grant| grant.base.clone()), Some("b".repeat(40)));
 }
