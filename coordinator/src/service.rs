@@ -12,6 +12,7 @@ mod report;
 mod select;
 mod show;
 mod submit;
+mod taken;
 pub mod view;
 mod watch;
 mod why;

@@ -122,6 +122,62 @@ fn a_dirty_working_copy_is_never_touched() {
 }
 
 #[test]
+fn what_is_done_on_a_branch_is_not_done_again_before_it_is_merged() {
+    let mut streams = chain();
+    streams.truncate(3);
+    let project = Project::with_streams(&streams, WRITE, "");
+    project.write("notes.txt", "first\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "notes"]);
+    project.write("notes.txt", "being written\n");
+    let finished = project.kapelle(&["run", "1.1"]);
+    let merge = "git merge kapelle/r-1";
+    assert!(finished.code == Some(0) && finished.stderr.contains(merge), "{finished:?}");
+
+    // The next run takes something else, and says why.
+    project.git(&["checkout", "--quiet", "notes.txt"]);
+    let plan = project.kapelle(&["batch", "--dry-run", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("a plan");
+    assert_eq!(plan["tasks"].as_array().map(Vec::len), Some(1), "{plan}");
+    assert_eq!(plan["tasks"][0]["key"], "1.3", "{plan}");
+    let unmerged = "done in kapelle/r-1, not merged yet";
+    assert!(plan["notes"].to_string().contains(&format!("1.1: {unmerged}: {merge}")), "{plan}");
+    let named = project.kapelle(&["run", "1.1"]);
+    assert_ne!(named.code, Some(0), "{named:?}");
+    assert!(named.stderr.contains(unmerged) && named.stderr.contains(merge), "{named:?}");
+    let status = project.json(&["status", "--json"]);
+    let stream = |id: &str| {
+        let streams = status["streams"].as_array().expect("streams").iter();
+        streams.clone().find(|stream| stream["id"] == id).expect(id).clone()
+    };
+    assert_eq!(stream("1.1")["unmerged_in"], "kapelle/r-1", "{status}");
+    assert_eq!(stream("1.1")["available"], false, "{status}");
+    assert_eq!(stream("1.2")["reason"], format!("it waits for 1.1 ({unmerged})"), "{status}");
+    assert_eq!(status["recent_runs"][0]["unmerged"], true, "{status}");
+    for id in ["1.1", "r-1/1.1"] {
+        let why = project.kapelle(&["why", id]);
+        assert!(why.stdout.contains(unmerged) && why.stdout.contains(merge), "{why:?}");
+    }
+
+    // Once it is merged its mark is here too; what it unblocks can start.
+    project.git(&["merge", "--quiet", "--ff-only", "kapelle/r-1"]);
+    let plan = project.json(&["run", "1.2", "--dry-run", "--json"]);
+    assert_eq!(plan["tasks"][0]["key"], "1.2", "{plan}");
+    assert!(project.kapelle(&["run", "1.1"]).stderr.contains("it is complete"));
+    let report = project.json(&["report", "r-1", "--json"]);
+    assert_eq!(report["run"]["unmerged"], false, "{report}");
+
+    // When it is thrown away, the work is there to be done again.
+    project.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    assert!(project.kapelle(&["run", "1.1"]).stderr.contains(unmerged));
+    project.git(&["branch", "--quiet", "-D", "kapelle/r-1"]);
+    let why = project.kapelle(&["why", "1.1"]);
+    assert!(why.stdout.contains("it can be run again"), "{why:?}");
+    assert_eq!(project.kapelle(&["run", "1.1"]).code, Some(0));
+    assert_eq!(project.integrated("main"), ["1.1"]);
+}
+
+#[test]
 fn a_roadmap_that_is_edited_while_it_runs_stays_the_users() {
     let agent = "sleep 1; mkdir -p out; echo x > out/$KAPELLE_STREAM";
     let project = Project::with_streams(&[stream("1.1", "One", &[])], agent, "");

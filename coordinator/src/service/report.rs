@@ -25,6 +25,10 @@ impl Service {
         }
         let end = run.record.finished_at.map_or_else(|| self.0.clock.now(), |at| at.0);
         let took_ms = u64::try_from(end.saturating_sub(run.record.submitted_at.0)).unwrap_or(0);
-        Ok(ReportView { run: self.run_view(&run).await?, tasks, took_ms })
+        Ok(ReportView {
+            run: self.run_view(&run, &self.unmerged_at_hand().await?).await?,
+            tasks,
+            took_ms,
+        })
     }
 }

@@ -29,6 +29,7 @@ pub(super) fn run(
     counts: BTreeMap<String, u32>,
     used: Usage,
     note: Option<String>,
+    unmerged: bool,
 ) -> RunView {
     let record = &stored.record;
     RunView {
@@ -38,6 +39,7 @@ pub(super) fn run(
         branch: record.target.as_ref().map(|target| target.branch.clone()),
         head: record.target.as_ref().map(|target| target.head.clone()),
         note,
+        unmerged,
         submitted_at: record.submitted_at.0,
         finished_at: record.finished_at.map(|at| at.0),
         concurrency: record.spec.concurrency,

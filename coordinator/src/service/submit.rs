@@ -1,19 +1,18 @@
 //! What is ordered: run, stop, resume, feedback.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kapelle_domain::engine::{Answer, Input, Scope, Submission};
 use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
-use kapelle_domain::roadmap::StreamId;
-use kapelle_domain::selection::{self, Choice, Common, Unplannable};
+use kapelle_domain::roadmap::{Roadmap, StreamId};
+use kapelle_domain::selection::{self, Choice, Common, TakenStreams, Unplannable};
 use kapelle_runtime::config;
 
 use super::view::{
     FeedbackAccepted, FeedbackRequest, PlannedTask, RunAccepted, RunDetail, RunRequest, Selection,
     StopAccepted, StopRequest,
 };
-use super::{Error, Service};
+use super::{Error, Service, taken};
 use crate::integrate::target::{self, Chosen};
 
 impl Service {
@@ -36,12 +35,15 @@ impl Service {
             integrate: true,
         };
         let choice = choice(&request.select)?;
-        let claimed = self.claimed().await?;
-        let tasks =
-            selection::plan(&roadmap, &choice, &common, |id| claimed.contains_key(id.as_str()))
-                .map_err(unplannable)?;
+        let taken = self.taken(self.unmerged(Some(&roadmap)).await?).await?;
+        let tasks = selection::plan(&roadmap, &choice, &common, &taken).map_err(unplannable)?;
+        let mut notes = match choice {
+            // Whoever names what they want misses nothing.
+            Choice::Streams(_) => Vec::new(),
+            Choice::Next | Choice::Parallel(_) | Choice::Batch => left_out(&roadmap, &taken),
+        };
         if request.dry_run || self.0.project.config.run.dry_run {
-            let notes = vec!["a dry run: nothing was started".to_owned()];
+            notes.push("a dry run: nothing was started".to_owned());
             return Ok(RunAccepted { run: None, tasks: planned(&tasks), notes });
         }
         let chosen = target::choose(&self.0.project).await?;
@@ -61,7 +63,7 @@ impl Service {
             timeouts: self.0.project.timeouts(&agent),
             target: Some(Target { branch: chosen.branch.clone(), head: chosen.head.to_string() }),
         };
-        self.start(spec, tasks, chosen).await
+        self.start(spec, tasks, chosen, notes).await
     }
 
     async fn start(
@@ -69,11 +71,11 @@ impl Service {
         spec: RunSpec,
         tasks: Vec<TaskSpec>,
         chosen: Chosen,
+        mut notes: Vec<String>,
     ) -> Result<RunAccepted, Error> {
         let submission = Submission { spec: Arc::new(spec), tasks };
         let answer = self.0.engine.give(Input::Submit(submission)).await??;
         let Answer::Submitted(run) = answer else { return Err(unexpected()) };
-        let mut notes = Vec::new();
         if let Some(reason) = chosen.instead {
             // A branch of its own is named after the run, whose number is known only now.
             let branch = format!("kapelle/{run}");
@@ -149,18 +151,6 @@ impl Service {
         })
     }
 
-    /// The work streams that open runs have, with the task that has each.
-    pub(super) async fn claimed(&self) -> Result<BTreeMap<String, String>, Error> {
-        let claimed = self.0.engine.read(|world| {
-            let open = world.runs().filter(|run| !run.is_finished()).flat_map(|run| &run.tasks);
-            let unfinished = open.filter(|task| !task.record.state.is_ended());
-            unfinished
-                .map(|task| (task.spec.key.clone(), format!("{}/{}", task.id.run, task.spec.key)))
-                .collect()
-        });
-        Ok(claimed.await?)
-    }
-
     fn agent(&self, wanted: Option<&str>) -> Result<String, Error> {
         let config = &self.0.project.config;
         let known = || {
@@ -207,10 +197,25 @@ fn unplannable(error: Unplannable) -> Error {
         Unplannable::Claimed(id) => {
             Error::conflict("claimed", message).hint(format!("kapelle why {id}"))
         }
-        Unplannable::Nothing => {
-            Error::conflict("nothing_available", message).hint("kapelle status")
+        Unplannable::Unmerged { branch, .. } => {
+            Error::conflict("unmerged", message).hint(taken::merge_command(&branch))
+        }
+        Unplannable::Nothing { unmerged } => {
+            let hint = unmerged.keys().next().map(|branch| taken::merge_command(branch));
+            let hint = hint.unwrap_or_else(|| "kapelle status".to_owned());
+            Error::conflict("nothing_available", message).hint(hint)
         }
     }
+}
+
+/// What would be part of the plan, were it not done already on a branch that is not merged.
+fn left_out(roadmap: &Roadmap, taken: &TakenStreams) -> Vec<String> {
+    let left_out = selection::left_out(roadmap, taken);
+    let one = |(branch, ids): (String, Vec<StreamId>)| {
+        let ids: Vec<&str> = ids.iter().map(StreamId::as_str).collect();
+        format!("{}: {}", ids.join(", "), taken::in_words(&branch))
+    };
+    left_out.into_iter().map(one).collect()
 }
 
 fn title(tasks: &[TaskSpec], goal: Option<&str>) -> String {

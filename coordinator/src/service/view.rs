@@ -22,6 +22,9 @@ pub struct RunView {
     pub head: Option<String>,
     /// Why results go elsewhere than the branch one works on, if they do.
     pub note: Option<String>,
+    /// Whether its branch has results that the branch which is checked out lacks.
+    #[serde(default)]
+    pub unmerged: bool,
     /// When it was submitted.
     pub submitted_at: i64,
     /// When it ended.
@@ -183,6 +186,9 @@ pub struct StreamView {
     pub reason: Option<String>,
     /// The task of an open run that works on it, such as `r-42/1.2`.
     pub claimed_by: Option<String>,
+    /// The branch that it is done on, when that isn't merged into the one that is checked out.
+    #[serde(default)]
+    pub unmerged_in: Option<String>,
 }
 
 /// The state of a project at a glance.

@@ -21,6 +21,7 @@ pub(crate) fn run() -> RunView {
         branch: Some("kapelle/r-42".to_owned()),
         head: Some("0123456789abcdef".to_owned()),
         note: Some("the working copy has changes, so results go to a branch".to_owned()),
+        unmerged: true,
         submitted_at: NOW - 125_000,
         finished_at: None,
         concurrency: 3,
@@ -37,6 +38,7 @@ pub(crate) fn finished_run() -> RunView {
         state: "failed".to_owned(),
         branch: Some("main".to_owned()),
         note: None,
+        unmerged: false,
         submitted_at: NOW - 7_200_000,
         finished_at: Some(NOW - 3_600_000),
         counts: counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
@@ -168,6 +170,7 @@ fn stream(id: &str, name: &str, available: bool, reason: Option<&str>) -> Stream
         available,
         reason: reason.map(str::to_owned),
         claimed_by: None,
+        unmerged_in: None,
     }
 }
 

@@ -68,6 +68,7 @@ mod tests {
           ██████░░░░░░░░░░░░░░  1/3 in 2m05s  ✔ 1 succeeded  ● 1 working  ○ 1 blocked
           results go to kapelle/r-42 at 0123456789
           the working copy has changes, so results go to a branch
+          not merged yet: git merge kapelle/r-42
 
         ✔ succeeded  1.1  Storage
           integrated as fedcba9876
