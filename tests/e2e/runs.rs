@@ -178,6 +178,16 @@ fn what_is_done_on_a_branch_is_not_done_again_before_it_is_merged() {
 }
 
 #[test]
+fn a_branch_that_was_never_made_is_not_offered_for_a_merge() {
+    let project = Project::with_streams(&[stream("1.1", "Fail", &[])], "exit 1", "");
+    project.write("kapelle.yaml", &format!("{}\n# a note\n", project.read("kapelle.yaml")));
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(10), "{finished:?}");
+    assert!(finished.stderr.contains("results go to the branch kapelle/r-1"), "{finished:?}");
+    assert!(!(finished.stdout + &finished.stderr).contains("git merge"), "there is no branch");
+}
+
+#[test]
 fn a_roadmap_that_is_edited_while_it_runs_stays_the_users() {
     let agent = "sleep 1; mkdir -p out; echo x > out/$KAPELLE_STREAM";
     let project = Project::with_streams(&[stream("1.1", "One", &[])], agent, "");
