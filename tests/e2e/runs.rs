@@ -100,6 +100,54 @@ fn a_conflict_goes_back_and_is_resolved_on_what_was_merged_meanwhile() {
         .map(|task| task["attempts"].as_array().expect("attempts").len())
         .collect();
     assert_eq!(attempts.iter().sum::<usize>(), 3, "one of the two had to try again: {report}");
+    let (key, reason) = refused(&report);
+    assert!(reason.contains("merge conflict in shared.txt"), "{reason}");
+    let why = project.kapelle(&["why", &key]);
+    let says = "its result was not integrated: merge conflict in shared.txt";
+    assert!(why.stdout.contains(says), "{why:?}");
+}
+
+/// The task whose first result was refused, and why; there must be exactly one.
+fn refused(report: &serde_json::Value) -> (String, String) {
+    let tasks = report["tasks"].as_array().expect("tasks").iter();
+    let all: Vec<(String, String)> = tasks
+        .flat_map(|task| {
+            let key = task["task"]["key"].as_str().expect("a key");
+            let attempts = task["attempts"].as_array().expect("attempts").iter();
+            let reasons = attempts.filter_map(|attempt| {
+                let reason = attempt["refused"].as_str()?;
+                assert_eq!(
+                    (&attempt["number"], &attempt["outcome"]),
+                    (&1.into(), &"completed".into())
+                );
+                Some((key.to_owned(), reason.to_owned()))
+            });
+            reasons.collect::<Vec<_>>()
+        })
+        .collect();
+    let [one] = all.as_slice() else { panic!("{all:?}: {report}") };
+    one.clone()
+}
+
+#[test]
+fn a_check_that_fails_on_the_merged_tree_is_told_with_its_attempt() {
+    let checks = "verify: {checks: [{name: alone, command: 'test \"$(ls out | wc -l)\" = 1 || { echo too many; exit 1; }'}]}\n";
+    let streams = [stream("1.1", "One", &[]), stream("1.2", "Two", &[])];
+    let agent = format!("sleep 0.5; {WRITE}");
+    let project = Project::with_streams(&streams, &agent, checks);
+    let config = project.read("kapelle.yaml").replace("retry: {", "retry: {app_attempts: 1, ");
+    project.write("kapelle.yaml", &config);
+    project.git(&["commit", "--quiet", "-am", "config"]);
+    let finished = project.kapelle(&["parallel", "-n", "2"]);
+    assert_eq!(finished.code, Some(10), "{finished:?}");
+    let (key, reason) = refused(&project.json(&["report", "--json"]));
+    assert!(reason.contains("after merging") && reason.contains("too many"), "{reason}");
+    let why = project.kapelle(&["why", &key]);
+    assert!(why.stdout.contains("its result was not integrated: after merging"), "{why:?}");
+    for arguments in [&["report"][..], &["report", "--markdown"], &["show", &key]] {
+        let told = project.kapelle(arguments);
+        assert!(told.stdout.contains("not integrated: after merging"), "{told:?}");
+    }
 }
 
 #[test]

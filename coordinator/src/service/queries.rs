@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kapelle_domain::attempt::Usage;
+use kapelle_domain::attempt::{Attempt, Outcome, Usage};
 use kapelle_domain::engine::Explanation;
-use kapelle_domain::event::{Event, RunEvent};
-use kapelle_domain::ids::{RunId, TaskId};
+use kapelle_domain::event::{Event, RunEvent, TaskEvent};
+use kapelle_domain::ids::{EventSeq, RunId, TaskId};
 use kapelle_domain::roadmap::{Roadmap, Severity};
 use kapelle_domain::selection::{self, Taken, TakenStreams};
 use kapelle_domain::task::TaskState;
@@ -23,6 +23,8 @@ use crate::project::RoadmapError;
 const OPEN_RUNS_MAX: u32 = 100;
 /// Ended runs that a status shows.
 const RECENT_RUNS_MAX: u32 = 5;
+/// Events that are read at once.
+const EVENTS_PAGE: u32 = 500;
 /// Runs on a page.
 const RUNS_PAGE_MAX: u32 = 200;
 
@@ -126,8 +128,51 @@ impl Service {
     /// When there is no such task, or the store can't be read.
     pub async fn attempts(&self, id: &str) -> Result<Vec<AttemptView>, Error> {
         let task = self.find_task(id).await?;
+        self.attempt_views(&task).await
+    }
+
+    pub(super) async fn attempt_views(&self, task: &StoredTask) -> Result<Vec<AttemptView>, Error> {
         let attempts = self.0.store.attempts(task.id).await?;
-        Ok(attempts.iter().map(|attempt| show::attempt(&task, attempt)).collect())
+        let mut refusals = self.refusals(task, &attempts).await?;
+        let view = |attempt: &Attempt| {
+            let refused = refusals.remove(&attempt.number);
+            show::attempt(task, attempt, refused)
+        };
+        Ok(attempts.iter().map(view).collect())
+    }
+
+    /// Why the merge queue refused results of a task, by the number of the attempt. Only the log
+    /// knows; it is read when there is a result that is neither in nor on its way.
+    pub(super) async fn refusals(
+        &self,
+        task: &StoredTask,
+        attempts: &[Attempt],
+    ) -> Result<BTreeMap<u32, String>, Error> {
+        let good = |attempt: &&Attempt| {
+            attempt.report.as_ref().is_some_and(|report| report.outcome == Outcome::Completed)
+        };
+        let accepted = matches!(
+            task.record.state,
+            TaskState::Succeeded { .. } | TaskState::Integrating { .. }
+        );
+        let mut refusals = BTreeMap::new();
+        if attempts.iter().filter(good).count() <= usize::from(accepted) {
+            return Ok(refusals);
+        }
+        let (mut after, mut queued) = (EventSeq(0), None);
+        loop {
+            let page = self.0.store.events(after, EVENTS_PAGE, None, Some(task.id)).await?;
+            let Some(last) = page.last() else { return Ok(refusals) };
+            after = last.seq;
+            for recorded in page {
+                let Event::Task { event, .. } = recorded.event else { continue };
+                if let TaskEvent::IntegrationQueued { attempt } = event {
+                    queued = Some(attempt);
+                } else if let TaskEvent::IntegrationRefused { reason } = event {
+                    refusals.extend(queued.map(|attempt| (attempt, reason)));
+                }
+            }
+        }
     }
 
     /// What was said to a task.
@@ -181,10 +226,10 @@ impl Service {
         if began == run.record.target.as_ref().map(|target| &target.branch) {
             return Ok(None);
         }
-        let mut after = kapelle_domain::ids::EventSeq(0);
+        let mut after = EventSeq(0);
         let mut note = None;
         loop {
-            let page = self.0.store.events(after, 500, Some(run.id), None).await?;
+            let page = self.0.store.events(after, EVENTS_PAGE, Some(run.id), None).await?;
             let Some(last) = page.last() else { return Ok(note) };
             after = last.seq;
             for recorded in &page {

@@ -15,11 +15,10 @@ impl Service {
         let views = self.task_views(&stored).await?;
         let mut tasks = Vec::with_capacity(stored.len());
         for (stored, task) in stored.iter().zip(views) {
-            let attempts = self.0.store.attempts(stored.id).await?;
             let commands = self.0.store.commands(stored.id).await?;
             tasks.push(TaskReport {
                 task,
-                attempts: attempts.iter().map(|attempt| show::attempt(stored, attempt)).collect(),
+                attempts: self.attempt_views(stored).await?,
                 commands: commands.iter().map(show::command).collect(),
             });
         }

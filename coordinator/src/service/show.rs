@@ -101,7 +101,12 @@ pub(super) fn task(
     }
 }
 
-pub(super) fn attempt(stored: &StoredTask, attempt: &Attempt) -> AttemptView {
+/// An attempt; `refused` says why its result was not integrated, if it was refused.
+pub(super) fn attempt(
+    stored: &StoredTask,
+    attempt: &Attempt,
+    refused: Option<String>,
+) -> AttemptView {
     let report = attempt.report.as_deref();
     let result = report.and_then(|report| report.result.as_ref());
     AttemptView {
@@ -135,6 +140,7 @@ pub(super) fn attempt(stored: &StoredTask, attempt: &Attempt) -> AttemptView {
             lines_deleted: result.lines_deleted,
         }),
         result_commit: result.map(|result| result.commit.clone()),
+        refused,
         usage: usage(report.map(|report| report.usage).unwrap_or_default()),
     }
 }

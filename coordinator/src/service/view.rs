@@ -119,6 +119,10 @@ pub struct AttemptView {
     pub changes: Option<ChangesView>,
     /// The commit of its result, kept under `refs/kapelle/`.
     pub result_commit: Option<String>,
+    /// Why the merge queue refused its result, if it did: a conflict, a check that fails on the
+    /// merged tree, or trouble of the machinery.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// What it used up.
     pub usage: UsageView,
 }

@@ -40,7 +40,9 @@ impl Service {
             self.add_holders(&explanation, &mut details).await?;
             hints.extend(hint(&explanation.reason, &view.id));
         }
-        for attempt in self.0.store.attempts(task.id).await? {
+        let attempts = self.0.store.attempts(task.id).await?;
+        let mut refusals = self.refusals(&task, &attempts).await?;
+        for attempt in attempts {
             let Some(report) = &attempt.report else { continue };
             let outcome = report.outcome.name();
             details
@@ -48,6 +50,9 @@ impl Service {
             let failed = report.checks.iter().filter(|check| check.verdict != Verdict::Pass);
             details.extend(failed.map(|check| {
                 format!("  check `{}`: {}", check.name, tail(&check.detail, DETAIL_BYTES_MAX))
+            }));
+            details.extend(refusals.remove(&attempt.number).map(|reason| {
+                format!("  its result was not integrated: {}", tail(&reason, DETAIL_BYTES_MAX))
             }));
         }
         if matches!(task.record.state, TaskState::Failed { .. }) {

@@ -133,7 +133,21 @@ pub(crate) fn failed_attempt() -> AttemptView {
         signal: None,
         changes: Some(ChangesView { files: 3, lines_added: 120, lines_deleted: 8 }),
         result_commit: None,
+        refused: None,
         usage: UsageView::default(),
+    }
+}
+
+pub(crate) fn refused_attempt() -> AttemptView {
+    AttemptView {
+        id: "r-42/1.2#2".to_owned(),
+        number: 2,
+        outcome: Some("completed".to_owned()),
+        summary: None,
+        verdict: Some("pass".to_owned()),
+        checks: Vec::new(),
+        refused: Some("after merging, checks fail: `test`:\nlinking\nerror: twice".to_owned()),
+        ..failed_attempt()
     }
 }
 
@@ -153,7 +167,7 @@ pub(crate) fn report() -> ReportView {
         run: run(),
         tasks: vec![
             one(succeeded(), Vec::new(), Vec::new()),
-            one(active(), vec![failed_attempt()], vec![command()]),
+            one(active(), vec![failed_attempt(), refused_attempt()], vec![command()]),
         ],
         took_ms: 125_000,
     }

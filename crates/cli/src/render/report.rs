@@ -80,6 +80,10 @@ mod tests {
               ✘ fail  test (12s)
                 test parser::dots ... FAILED
                 assertion failed
+          ✔ try 2: completed, 1m30s, 3 files, +120 -8, laptop
+              ✘ not integrated: after merging, checks fail: `test`:
+                linking
+                error: twice
           › use the existing tokenizer (told to try 2)
 
         used $1.84, 12.3k tokens in, 1.2k out
