@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use kapelle_bus::Refusal;
 use kapelle_domain::engine::{Answer, Input, Scope, Submission};
 use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
 use kapelle_domain::roadmap::{Roadmap, StreamId};
 use kapelle_domain::selection::{self, Choice, Common, TakenStreams, Unplannable};
 use kapelle_runtime::config;
+use kapelle_store::StoredTask;
 
 use super::view::{
     FeedbackAccepted, FeedbackRequest, PlannedTask, RunAccepted, RunDetail, RunRequest, Selection,
     StopAccepted, StopRequest,
 };
-use super::{Error, Service, taken};
+use super::{Error, Service, show, taken};
 use crate::integrate::target::{self, Chosen};
 
 impl Service {
@@ -103,20 +105,27 @@ impl Service {
     /// # Errors
     /// When there is nothing to end, or it can't be recorded.
     pub async fn stop(&self, request: StopRequest) -> Result<StopAccepted, Error> {
+        let mut task = None;
         let scope = match request.id.as_deref() {
             None => Scope::All,
             Some(id) if id.starts_with('@') || id.parse::<kapelle_domain::ids::RunId>().is_ok() => {
                 Scope::Run(self.find_run(id).await?)
             }
-            Some(id) => Scope::Task(self.find_task(id).await?.id),
+            Some(id) => {
+                let found = self.find_task(id).await?;
+                let scope = Scope::Task(found.id);
+                task = Some(found);
+                scope
+            }
         };
         let reason = request.reason.unwrap_or_else(|| "stopped by order".to_owned());
-        let answer = self.0.engine.give(Input::Stop { scope, reason }).await??;
+        let answer = self.0.engine.give(Input::Stop { scope, reason }).await?;
+        let answer = answer.map_err(|refusal| refused(refusal, task.as_ref()))?;
         let Answer::Stopping(ids) = answer else { return Err(unexpected()) };
         let mut tasks = Vec::with_capacity(ids.len());
         for id in ids {
-            let key = self.0.store.task(id).await?.map(|task| task.spec.key.clone());
-            tasks.push(key.map_or_else(|| id.to_string(), |key| format!("{}/{key}", id.run)));
+            let task = self.0.store.task(id).await?;
+            tasks.push(task.map_or_else(|| id.to_string(), |task| show::name(id, &task.spec)));
         }
         Ok(StopAccepted { tasks })
     }
@@ -142,10 +151,11 @@ impl Service {
         request: FeedbackRequest,
     ) -> Result<FeedbackAccepted, Error> {
         let task = self.find_task(id).await?;
-        let answer = self.0.engine.give(Input::Say { task: task.id, text: request.text }).await??;
+        let answer = self.0.engine.give(Input::Say { task: task.id, text: request.text }).await?;
+        let answer = answer.map_err(|refusal| refused(refusal, Some(&task)))?;
         let Answer::Said(receipt) = answer else { return Err(unexpected()) };
         Ok(FeedbackAccepted {
-            task: format!("{}/{}", task.id.run, task.spec.key),
+            task: show::name(task.id, &task.spec),
             seq: receipt.seq.0,
             attempt: receipt.attempt,
         })
@@ -240,6 +250,16 @@ fn planned(tasks: &[TaskSpec]) -> Vec<PlannedTask> {
             depends_on: task.depends_on.iter().filter_map(key).collect(),
         })
         .collect()
+}
+
+/// A refusal that names the task as people do, not by its place in the plan.
+fn refused(refusal: Refusal, task: Option<&StoredTask>) -> Error {
+    let mut error = Error::from(refusal);
+    if let Some(task) = task {
+        let name = show::name(task.id, &task.spec);
+        error.message = error.message.replace(&task.id.to_string(), &name);
+    }
+    error
 }
 
 fn unexpected() -> Error {

@@ -10,7 +10,7 @@ use kapelle_domain::roadmap::{Roadmap, StreamId};
 use kapelle_domain::selection::{self, Taken, TakenStreams};
 use kapelle_git::{Error as GitError, RefName};
 
-use super::{Error, Service, wanted_target};
+use super::{Error, Service, show, wanted_target};
 use crate::integrate;
 
 /// Which work streams are done on which branch that the one that is checked out lacks.
@@ -66,7 +66,7 @@ impl Service {
             unfinished
                 .filter_map(|task| {
                     let id = task.spec.key.parse().ok()?;
-                    Some((id, format!("{}/{}", task.id.run, task.spec.key)))
+                    Some((id, show::name(task.id, &task.spec)))
                 })
                 .collect()
         });

@@ -421,11 +421,11 @@ pub struct EventView {
     pub kind: String,
     /// The run that it belongs to.
     pub run: Option<String>,
-    /// The task that it belongs to.
+    /// The task that it belongs to, such as `r-42/1.2`.
     pub task: Option<String>,
     /// What happened, in one line for people.
     pub message: String,
-    /// Everything, as recorded.
+    /// Everything, as recorded: tasks are named by their place in the plan, such as `r-42/t0`.
     #[schema(value_type = Object)]
     pub data: serde_json::Value,
 }

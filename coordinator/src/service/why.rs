@@ -139,7 +139,7 @@ impl Service {
                     .runs()
                     .flat_map(|run| &run.tasks)
                     .filter(|task| task.live_attempt().is_some());
-                live.map(|task| format!("{}/{}", task.id.run, task.spec.key)).collect::<Vec<_>>()
+                live.map(|task| show::name(task.id, &task.spec)).collect::<Vec<_>>()
             })
             .await?;
         if !holders.is_empty() {
