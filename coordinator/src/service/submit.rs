@@ -11,8 +11,8 @@ use kapelle_runtime::config;
 use kapelle_store::StoredTask;
 
 use super::view::{
-    FeedbackAccepted, FeedbackRequest, PlannedTask, RunAccepted, RunDetail, RunRequest, Selection,
-    StopAccepted, StopRequest,
+    Delivery, FeedbackAccepted, FeedbackRequest, PlannedTask, RunAccepted, RunDetail, RunRequest,
+    Selection, StopAccepted, StopRequest,
 };
 use super::{Error, Service, show, taken};
 use crate::integrate::target::{self, Chosen};
@@ -158,7 +158,17 @@ impl Service {
             task: show::name(task.id, &task.spec),
             seq: receipt.seq.0,
             attempt: receipt.attempt,
+            delivery: self.delivery(&task, receipt.attempt),
         })
+    }
+
+    /// Whether the agent of a running attempt can be told something while it works.
+    fn delivery(&self, task: &StoredTask, attempt: Option<u32>) -> Delivery {
+        let agent = self.0.project.config.agents.get(&*task.spec.agent);
+        match (attempt, agent) {
+            (Some(_), Some(agent)) if agent.speaks_lines() => Delivery::Now,
+            (Some(_) | None, _) => Delivery::NextAttempt,
+        }
     }
 
     fn agent(&self, wanted: Option<&str>) -> Result<String, Error> {

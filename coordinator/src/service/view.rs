@@ -339,8 +339,23 @@ pub struct FeedbackAccepted {
     pub task: String,
     /// The number of the command among those of the task.
     pub seq: u64,
-    /// The running attempt whose agent is told, when there is one; else the next attempt is told.
+    /// The attempt that runs, if one does.
     pub attempt: Option<u32>,
+    /// Who is told.
+    #[serde(default)]
+    pub delivery: Delivery,
+}
+
+/// When something that was said to a task reaches an agent.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// As soon as the agent of the running attempt listens: it takes messages while it works. What
+    /// it doesn't acknowledge is part of the next attempt's prompt.
+    Now,
+    /// With the prompt of the next attempt, if there is one.
+    #[default]
+    NextAttempt,
 }
 
 /// Something that was said to a task, and what became of it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kapelle_bus::{OutputLane, WorkerEnd, WorkerRequest};
 use kapelle_domain::attempt::{Outcome, Report, Usage};
 use kapelle_git::Workspace;
-use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
+use kapelle_runtime::config::{self, Driver, PromptDelivery};
 use kapelle_runtime::telemetry::Chain;
 
 use super::{Desk, ladder, look};
@@ -108,7 +108,7 @@ fn spec<B>(
             vec![desk.workshop.exe.clone().into(), "__scripted".into(), script.into()]
         }
     };
-    let talks = speaks_lines(agent);
+    let talks = agent.speaks_lines();
     let stdin = match (agent.prompt, talks) {
         (_, true) => Stdin::Piped,
         (PromptDelivery::Stdin, false) => Stdin::Bytes(desk.grant.prompt.clone().into_bytes()),
@@ -151,14 +151,6 @@ fn environment<B>(
     ];
     environment.extend(own.map(|(name, value)| (name.into(), value)));
     environment
-}
-
-/// Whether the agent declares that it understands lines on its standard input.
-fn speaks_lines(agent: &config::Agent) -> bool {
-    match (agent.driver, agent.protocol) {
-        (Driver::Scripted, _) | (Driver::Command, Protocol::Lines) => true,
-        (Driver::Command, Protocol::None) => false,
-    }
 }
 
 /// The time from the agent's start to its end.
@@ -275,7 +267,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             OutputStream::Stdout => OutputLane::Stdout,
             OutputStream::Stderr => OutputLane::Stderr,
         };
-        let structured = (stream == OutputStream::Stdout && speaks_lines(self.agent))
+        let structured = (stream == OutputStream::Stdout && self.agent.speaks_lines())
             .then(|| AgentLine::parse(&text).ok().flatten())
             .flatten();
         match structured {
