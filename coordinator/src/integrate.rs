@@ -36,6 +36,7 @@ use kapelle_runtime::telemetry::Chain;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::message::TASK as TASK_TRAILER;
 use crate::dispatch::{Engine, Stopped};
 use crate::project::{Project, ROADMAP_BYTES_MAX};
 

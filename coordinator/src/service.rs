@@ -4,6 +4,7 @@
 //! here: inputs go to the engine, answers are read from the store, which holds everything that
 //! was ever committed, or from the engine's memory, where only that knows.
 
+mod command;
 mod error;
 mod goal;
 mod logs;
@@ -12,6 +13,7 @@ mod report;
 mod select;
 mod show;
 mod submit;
+mod taken;
 pub mod view;
 mod watch;
 mod why;
@@ -27,6 +29,7 @@ use crate::dispatch::Engine;
 use crate::project::Project;
 use crate::transcripts::Transcripts;
 
+pub use command::agent_id;
 pub use error::{Error, Kind};
 pub(crate) use submit::wanted_target;
 pub use watch::Watched;

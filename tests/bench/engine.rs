@@ -217,7 +217,8 @@ impl Stage {
             integrate: false,
             verify: false,
         });
-        Submission { spec: Arc::new(spec), tasks: tasks.collect() }
+        let planned_at = kapelle_domain::ids::Timestamp(0);
+        Submission { spec: Arc::new(spec), tasks: tasks.collect(), planned_at }
     }
 }
 

@@ -100,6 +100,54 @@ fn a_conflict_goes_back_and_is_resolved_on_what_was_merged_meanwhile() {
         .map(|task| task["attempts"].as_array().expect("attempts").len())
         .collect();
     assert_eq!(attempts.iter().sum::<usize>(), 3, "one of the two had to try again: {report}");
+    let (key, reason) = refused(&report);
+    assert!(reason.contains("merge conflict in shared.txt"), "{reason}");
+    let why = project.kapelle(&["why", &key]);
+    let says = "its result was not integrated: merge conflict in shared.txt";
+    assert!(why.stdout.contains(says), "{why:?}");
+}
+
+/// The task whose first result was refused, and why; there must be exactly one.
+fn refused(report: &serde_json::Value) -> (String, String) {
+    let tasks = report["tasks"].as_array().expect("tasks").iter();
+    let all: Vec<(String, String)> = tasks
+        .flat_map(|task| {
+            let key = task["task"]["key"].as_str().expect("a key");
+            let attempts = task["attempts"].as_array().expect("attempts").iter();
+            let reasons = attempts.filter_map(|attempt| {
+                let reason = attempt["refused"].as_str()?;
+                assert_eq!(
+                    (&attempt["number"], &attempt["outcome"]),
+                    (&1.into(), &"completed".into())
+                );
+                Some((key.to_owned(), reason.to_owned()))
+            });
+            reasons.collect::<Vec<_>>()
+        })
+        .collect();
+    let [one] = all.as_slice() else { panic!("{all:?}: {report}") };
+    one.clone()
+}
+
+#[test]
+fn a_check_that_fails_on_the_merged_tree_is_told_with_its_attempt() {
+    let checks = "verify: {checks: [{name: alone, command: 'test \"$(ls out | wc -l)\" = 1 || { echo too many; exit 1; }'}]}\n";
+    let streams = [stream("1.1", "One", &[]), stream("1.2", "Two", &[])];
+    let agent = format!("sleep 0.5; {WRITE}");
+    let project = Project::with_streams(&streams, &agent, checks);
+    let config = project.read("kapelle.yaml").replace("retry: {", "retry: {app_attempts: 1, ");
+    project.write("kapelle.yaml", &config);
+    project.git(&["commit", "--quiet", "-am", "config"]);
+    let finished = project.kapelle(&["parallel", "-n", "2"]);
+    assert_eq!(finished.code, Some(10), "{finished:?}");
+    let (key, reason) = refused(&project.json(&["report", "--json"]));
+    assert!(reason.contains("after merging") && reason.contains("too many"), "{reason}");
+    let why = project.kapelle(&["why", &key]);
+    assert!(why.stdout.contains("its result was not integrated: after merging"), "{why:?}");
+    for arguments in [&["report"][..], &["report", "--markdown"], &["show", &key]] {
+        let told = project.kapelle(arguments);
+        assert!(told.stdout.contains("not integrated: after merging"), "{told:?}");
+    }
 }
 
 #[test]
@@ -119,6 +167,72 @@ fn a_dirty_working_copy_is_never_touched() {
     assert_eq!(project.git(&["status", "--porcelain"]), before);
     assert!(project.integrated("main").is_empty());
     assert_eq!(project.integrated("kapelle/r-1"), ["1.1"]);
+}
+
+#[test]
+fn what_is_done_on_a_branch_is_not_done_again_before_it_is_merged() {
+    let mut streams = chain();
+    streams.truncate(3);
+    let project = Project::with_streams(&streams, WRITE, "");
+    project.write("notes.txt", "first\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "notes"]);
+    project.write("notes.txt", "being written\n");
+    let finished = project.kapelle(&["run", "1.1"]);
+    let merge = "git merge kapelle/r-1";
+    assert!(finished.code == Some(0) && finished.stderr.contains(merge), "{finished:?}");
+
+    // The next run takes something else, and says why.
+    project.git(&["checkout", "--quiet", "notes.txt"]);
+    let plan = project.kapelle(&["batch", "--dry-run", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("a plan");
+    assert_eq!(plan["tasks"].as_array().map(Vec::len), Some(1), "{plan}");
+    assert_eq!(plan["tasks"][0]["key"], "1.3", "{plan}");
+    let unmerged = "done in kapelle/r-1, not merged yet";
+    assert!(plan["notes"].to_string().contains(&format!("1.1: {unmerged}: {merge}")), "{plan}");
+    let named = project.kapelle(&["run", "1.1"]);
+    assert_ne!(named.code, Some(0), "{named:?}");
+    assert!(named.stderr.contains(unmerged) && named.stderr.contains(merge), "{named:?}");
+    let status = project.json(&["status", "--json"]);
+    let stream = |id: &str| {
+        let streams = status["streams"].as_array().expect("streams").iter();
+        streams.clone().find(|stream| stream["id"] == id).expect(id).clone()
+    };
+    assert_eq!(stream("1.1")["unmerged_in"], "kapelle/r-1", "{status}");
+    assert_eq!(stream("1.1")["available"], false, "{status}");
+    assert_eq!(stream("1.2")["reason"], format!("it waits for 1.1 ({unmerged})"), "{status}");
+    assert_eq!(status["recent_runs"][0]["unmerged"], true, "{status}");
+    for id in ["1.1", "r-1/1.1"] {
+        let why = project.kapelle(&["why", id]);
+        assert!(why.stdout.contains(unmerged) && why.stdout.contains(merge), "{why:?}");
+    }
+
+    // Once it is merged its mark is here too; what it unblocks can start.
+    project.git(&["merge", "--quiet", "--ff-only", "kapelle/r-1"]);
+    let plan = project.json(&["run", "1.2", "--dry-run", "--json"]);
+    assert_eq!(plan["tasks"][0]["key"], "1.2", "{plan}");
+    assert!(project.kapelle(&["run", "1.1"]).stderr.contains("it is complete"));
+    let report = project.json(&["report", "r-1", "--json"]);
+    assert_eq!(report["run"]["unmerged"], false, "{report}");
+
+    // When it is thrown away, the work is there to be done again.
+    project.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    assert!(project.kapelle(&["run", "1.1"]).stderr.contains(unmerged));
+    project.git(&["branch", "--quiet", "-D", "kapelle/r-1"]);
+    let why = project.kapelle(&["why", "1.1"]);
+    assert!(why.stdout.contains("it can be run again"), "{why:?}");
+    assert_eq!(project.kapelle(&["run", "1.1"]).code, Some(0));
+    assert_eq!(project.integrated("main"), ["1.1"]);
+}
+
+#[test]
+fn a_branch_that_was_never_made_is_not_offered_for_a_merge() {
+    let project = Project::with_streams(&[stream("1.1", "Fail", &[])], "exit 1", "");
+    project.write("kapelle.yaml", &format!("{}\n# a note\n", project.read("kapelle.yaml")));
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(10), "{finished:?}");
+    assert!(finished.stderr.contains("results go to the branch kapelle/r-1"), "{finished:?}");
+    assert!(!(finished.stdout + &finished.stderr).contains("git merge"), "there is no branch");
 }
 
 #[test]

@@ -16,12 +16,47 @@ fn a_second_terminal_reaches_the_first() {
     let why = project.kapelle(&["why", "1.1"]);
     assert!(why.stdout.contains("runs on local"), "{why:?}");
     let told = project.kapelle(&["feedback", "1.1", "be brief"]);
-    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.stdout.contains("the next try is told"), "{told:?}");
     let second = project.kapelle(&["run", "1.1"]);
     assert!(second.stderr.contains("is being worked on already"), "{second:?}");
     assert_eq!(running.wait().code, Some(0));
     let logs = project.kapelle(&["logs", "1.1"]);
     assert!(logs.stdout.contains("the agent `worker` runs"), "{logs:?}");
+}
+
+#[test]
+fn feedback_says_when_it_is_heard() {
+    let streams = [stream("1.1", "Deaf", &[]), stream("1.2", "Listening", &[])];
+    let more = "  listener:\n    protocol: lines\n    command: [sh, -c, 'read line; mkdir -p out; echo \"$line\" > out/heard']\nrun: {agent: worker}\n";
+    let deaf = "until [ -e \"$HOME/go\" ]; do sleep 0.05; done; mkdir -p out; echo x > out/deaf";
+    let project = Project::with_streams(&streams, deaf, "");
+    // Another agent, in the map that is last but one.
+    let config = project.read("kapelle.yaml").replace("retry:", &format!("{more}retry:"));
+    project.write("kapelle.yaml", &config);
+    project.git(&["commit", "--quiet", "-am", "config"]);
+    let first = project.start(&["run", "1.1"]);
+    let working = |count: usize| {
+        project.wait_for("agents", || {
+            let status = project.json(&["status", "--json"]);
+            let tasks = status["tasks"].as_array().expect("tasks").iter();
+            (tasks.filter(|task| task["phase"] == "running").count() == count).then_some(())
+        });
+    };
+    working(1);
+    let second = project.start(&["run", "1.2", "--agent", "listener"]);
+    working(2);
+    let told = |id: &str| project.json(&["feedback", id, "be brief", "--json"]);
+    let (deaf, listening) = (told("1.1"), told("1.2"));
+    assert_eq!(
+        (&deaf["delivery"], &deaf["attempt"]),
+        (&"next_attempt".into(), &1.into()),
+        "{deaf}"
+    );
+    assert_eq!(listening["delivery"], "now", "{listening}");
+    assert_eq!(second.wait().code, Some(0));
+    std::fs::write(project.around().join("home/go"), "").expect("a file");
+    assert_eq!(first.wait().code, Some(0));
+    assert!(project.read("out/heard").contains("be brief"));
 }
 
 #[test]

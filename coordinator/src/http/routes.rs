@@ -1,5 +1,6 @@
 //! The routes, each with what documents it. They call the service and word its answers.
 
+mod commands;
 mod events;
 mod process;
 mod project;
@@ -51,6 +52,8 @@ pub(super) fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::list_attempts))
         .routes(routes!(tasks::list_commands))
         .routes(routes!(tasks::give_feedback))
+        .routes(routes!(commands::give_command))
+        .routes(routes!(commands::set_duty))
         .routes(routes!(tasks::explain_task))
         .routes(routes!(tasks::read_logs))
         .routes(routes!(events::read_events))
@@ -94,7 +97,7 @@ impl Modify for Common {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post].into_iter().flatten()
+    [&mut item.get, &mut item.post, &mut item.put].into_iter().flatten()
 }
 
 /// For paths that no route has.

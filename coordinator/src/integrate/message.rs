@@ -8,6 +8,9 @@ use kapelle_domain::prompt::head;
 /// The trailer that names the attempt; it tells a repeated integration that it has been done.
 pub(super) const ATTEMPT: &str = "Kapelle-Attempt";
 
+/// The trailer that names the task by its key, which is the id of its work stream.
+pub(crate) const TASK: &str = "Kapelle-Task";
+
 /// The longest subject; more is cut off in most views.
 const SUBJECT_BYTES_MAX: usize = 100;
 
@@ -15,7 +18,7 @@ pub(super) fn of(spec: &TaskSpec, attempt: AttemptId, title: &str) -> String {
     let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ");
     let subject = format!("feat({}): {title}", spec.key);
     format!(
-        "{}\n\nKapelle-Run: {}\nKapelle-Task: {}\n{ATTEMPT}: {attempt}\nKapelle-Agent: {}\n",
+        "{}\n\nKapelle-Run: {}\n{TASK}: {}\n{ATTEMPT}: {attempt}\nKapelle-Agent: {}\n",
         head(&subject, SUBJECT_BYTES_MAX),
         attempt.task.run,
         spec.key,

@@ -13,7 +13,7 @@ impl Service {
     /// When there is no roadmap, or it can't be read.
     pub async fn goal(&self, request: GoalRequest) -> Result<GoalView, Error> {
         let (_, roadmap) = self.0.project.roadmap().await?;
-        let claimed = self.claimed().await?;
+        let taken = self.taken(self.unmerged(Some(&roadmap)).await?).await?;
         let availability = roadmap.availability();
         let subjects: Vec<GoalSubject> = availability
             .iter()
@@ -29,7 +29,7 @@ impl Service {
                     }),
                     tasks: stream.tasks.iter().map(|task| task.text.clone()).collect(),
                     complete: stream.status == Status::Complete,
-                    available: known.why_not.is_none() && !claimed.contains_key(stream.id.as_str()),
+                    available: known.why_not.is_none() && !taken.contains_key(&stream.id),
                 }
             })
             .collect();

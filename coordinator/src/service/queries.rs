@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use kapelle_domain::attempt::Usage;
+use kapelle_domain::attempt::{Attempt, Outcome, Usage};
 use kapelle_domain::engine::Explanation;
-use kapelle_domain::event::{Event, RunEvent};
-use kapelle_domain::ids::{RunId, TaskId};
+use kapelle_domain::event::{Event, RunEvent, TaskEvent};
+use kapelle_domain::ids::{EventSeq, RunId, TaskId};
 use kapelle_domain::roadmap::{Roadmap, Severity};
-use kapelle_domain::selection;
+use kapelle_domain::selection::{self, Taken, TakenStreams};
 use kapelle_domain::task::TaskState;
 use kapelle_store::{RunFilter, RunStatus, StoredRun, StoredTask};
 
+use super::taken::{self, Unmerged};
 use super::view::{
     AttemptView, CommandView, RunDetail, RunPage, RunView, StatusView, StreamView, TaskView,
     WorkerView,
@@ -22,6 +23,8 @@ use crate::project::RoadmapError;
 const OPEN_RUNS_MAX: u32 = 100;
 /// Ended runs that a status shows.
 const RECENT_RUNS_MAX: u32 = 5;
+/// Events that are read at once.
+const EVENTS_PAGE: u32 = 500;
 /// Runs on a page.
 const RUNS_PAGE_MAX: u32 = 200;
 
@@ -31,21 +34,25 @@ impl Service {
     /// # Errors
     /// When the store or the roadmap can't be read.
     pub async fn status(&self) -> Result<StatusView, Error> {
+        let roadmap = match self.0.project.roadmap().await {
+            Ok(roadmap) => Some(roadmap),
+            Err(RoadmapError::None) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let unmerged = self.unmerged(roadmap.as_ref().map(|(_, roadmap)| roadmap)).await?;
         let open = RunFilter { status: Some(RunStatus::Open), before: None, limit: OPEN_RUNS_MAX };
         let open = self.0.store.runs(open).await?;
         let recent = RunFilter { status: None, before: None, limit: RECENT_RUNS_MAX };
         let recent = self.0.store.runs(recent).await?;
         let mut tasks = Vec::new();
-        let mut claimed = BTreeMap::new();
         let mut open_runs = Vec::new();
         for run in &open {
-            open_runs.push(self.run_view(run).await?);
+            open_runs.push(self.run_view(run, &unmerged).await?);
             let stored = self.tasks_of(run.id).await?;
             for view in self.task_views(&stored).await? {
                 let done =
                     ["succeeded", "failed", "cancelled", "skipped"].contains(&view.state.as_str());
                 if !done {
-                    claimed.insert(view.key.clone(), view.id.clone());
                     tasks.push(view);
                 }
             }
@@ -53,7 +60,7 @@ impl Service {
         tasks.sort_by_key(|task| rank(&task.state));
         let mut recent_runs = Vec::new();
         for run in recent.iter().filter(|run| run.record.outcome.is_some()) {
-            recent_runs.push(self.run_view(run).await?);
+            recent_runs.push(self.run_view(run, &unmerged).await?);
         }
         let mut status = StatusView {
             roadmap: None,
@@ -66,13 +73,9 @@ impl Service {
             recent_runs,
             workers: self.workers().await?,
         };
-        match self.0.project.roadmap().await {
-            Ok((path, roadmap)) => {
-                status.roadmap = Some(path.display().to_string());
-                fill_streams(&mut status, &roadmap, &claimed);
-            }
-            Err(RoadmapError::None) => {}
-            Err(error) => return Err(error.into()),
+        if let Some((path, roadmap)) = roadmap {
+            status.roadmap = Some(path.display().to_string());
+            fill_streams(&mut status, &roadmap, &self.taken(unmerged).await?);
         }
         Ok(status)
     }
@@ -90,9 +93,10 @@ impl Service {
         let stored = self.0.store.runs(RunFilter { status: None, before, limit }).await?;
         let full = stored.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         let next = stored.last().filter(|_| full).map(|run| run.id.to_string());
+        let unmerged = self.unmerged_at_hand().await?;
         let mut runs = Vec::new();
         for run in &stored {
-            runs.push(self.run_view(run).await?);
+            runs.push(self.run_view(run, &unmerged).await?);
         }
         Ok(RunPage { runs, next })
     }
@@ -105,7 +109,8 @@ impl Service {
         let id = self.find_run(id).await?;
         let run = self.stored_run(id).await?;
         let tasks = self.tasks_of(id).await?;
-        Ok(RunDetail { run: self.run_view(&run).await?, tasks: self.task_views(&tasks).await? })
+        let run = self.run_view(&run, &self.unmerged_at_hand().await?).await?;
+        Ok(RunDetail { run, tasks: self.task_views(&tasks).await? })
     }
 
     /// A task.
@@ -123,8 +128,51 @@ impl Service {
     /// When there is no such task, or the store can't be read.
     pub async fn attempts(&self, id: &str) -> Result<Vec<AttemptView>, Error> {
         let task = self.find_task(id).await?;
+        self.attempt_views(&task).await
+    }
+
+    pub(super) async fn attempt_views(&self, task: &StoredTask) -> Result<Vec<AttemptView>, Error> {
         let attempts = self.0.store.attempts(task.id).await?;
-        Ok(attempts.iter().map(|attempt| show::attempt(&task, attempt)).collect())
+        let mut refusals = self.refusals(task, &attempts).await?;
+        let view = |attempt: &Attempt| {
+            let refused = refusals.remove(&attempt.number);
+            show::attempt(task, attempt, refused)
+        };
+        Ok(attempts.iter().map(view).collect())
+    }
+
+    /// Why the merge queue refused results of a task, by the number of the attempt. Only the log
+    /// knows; it is read when there is a result that is neither in nor on its way.
+    pub(super) async fn refusals(
+        &self,
+        task: &StoredTask,
+        attempts: &[Attempt],
+    ) -> Result<BTreeMap<u32, String>, Error> {
+        let good = |attempt: &&Attempt| {
+            attempt.report.as_ref().is_some_and(|report| report.outcome == Outcome::Completed)
+        };
+        let accepted = matches!(
+            task.record.state,
+            TaskState::Succeeded { .. } | TaskState::Integrating { .. }
+        );
+        let mut refusals = BTreeMap::new();
+        if attempts.iter().filter(good).count() <= usize::from(accepted) {
+            return Ok(refusals);
+        }
+        let (mut after, mut queued) = (EventSeq(0), None);
+        loop {
+            let page = self.0.store.events(after, EVENTS_PAGE, None, Some(task.id)).await?;
+            let Some(last) = page.last() else { return Ok(refusals) };
+            after = last.seq;
+            for recorded in page {
+                let Event::Task { event, .. } = recorded.event else { continue };
+                if let TaskEvent::IntegrationQueued { attempt } = event {
+                    queued = Some(attempt);
+                } else if let TaskEvent::IntegrationRefused { reason } = event {
+                    refusals.extend(queued.map(|attempt| (attempt, reason)));
+                }
+            }
+        }
     }
 
     /// What was said to a task.
@@ -159,11 +207,17 @@ impl Service {
         run.ok_or_else(|| kapelle_domain::engine::Rejection::UnknownRun { run: id }.into())
     }
 
-    pub(super) async fn run_view(&self, run: &StoredRun) -> Result<RunView, Error> {
+    pub(super) async fn run_view(
+        &self,
+        run: &StoredRun,
+        unmerged: &Unmerged,
+    ) -> Result<RunView, Error> {
         let counts = self.0.store.task_counts(run.id).await?;
         let usage = self.0.store.usage(run.id).await?;
         let note = self.note(run).await?;
-        Ok(show::run(run, counts, usage, note))
+        let branch = run.record.target.as_ref().map(|target| &target.branch);
+        let unmerged = branch.is_some_and(|branch| unmerged.values().any(|done| done == branch));
+        Ok(show::run(run, counts, usage, note, unmerged))
     }
 
     /// Why a run's results go elsewhere than where it began.
@@ -172,10 +226,10 @@ impl Service {
         if began == run.record.target.as_ref().map(|target| &target.branch) {
             return Ok(None);
         }
-        let mut after = kapelle_domain::ids::EventSeq(0);
+        let mut after = EventSeq(0);
         let mut note = None;
         loop {
-            let page = self.0.store.events(after, 500, Some(run.id), None).await?;
+            let page = self.0.store.events(after, EVENTS_PAGE, Some(run.id), None).await?;
             let Some(last) = page.last() else { return Ok(note) };
             after = last.seq;
             for recorded in &page {
@@ -250,7 +304,7 @@ fn rank(state: &str) -> u8 {
     }
 }
 
-fn fill_streams(status: &mut StatusView, roadmap: &Roadmap, claimed: &BTreeMap<String, String>) {
+fn fill_streams(status: &mut StatusView, roadmap: &Roadmap, taken: &TakenStreams) {
     for stream in &roadmap.streams {
         *status.counts.entry(stream.status.as_str().to_owned()).or_default() += 1;
     }
@@ -263,11 +317,17 @@ fn fill_streams(status: &mut StatusView, roadmap: &Roadmap, claimed: &BTreeMap<S
             continue;
         }
         let stream = &roadmap.streams[availability.position];
-        let claimed_by = claimed.get(stream.id.as_str()).cloned();
-        let available = availability.why_not.is_none() && claimed_by.is_none();
+        let (claimed_by, unmerged_in) = match taken.get(&stream.id) {
+            None => (None, None),
+            Some(Taken::By(task)) => (Some(task.clone()), None),
+            Some(Taken::Unmerged(branch)) => (None, Some(branch.clone())),
+        };
+        let available = availability.why_not.is_none() && !taken.contains_key(&stream.id);
         status.available += u32::from(available);
         let stale = "marked blocked, but everything that it depends on is complete".to_owned();
-        let reason = availability.why_not.as_ref().map(selection::explain);
+        let done = unmerged_in.as_deref().map(taken::in_words);
+        let why_not = availability.why_not.as_ref();
+        let reason = done.or_else(|| Some(selection::explain(why_not?, taken)));
         status.streams.push(StreamView {
             id: stream.id.to_string(),
             name: stream.name.clone(),
@@ -278,6 +338,7 @@ fn fill_streams(status: &mut StatusView, roadmap: &Roadmap, claimed: &BTreeMap<S
             available,
             reason: reason.or_else(|| availability.stale_mark.then_some(stale)),
             claimed_by,
+            unmerged_in,
         });
     }
     status.streams.sort_by_key(|stream| !stream.available);

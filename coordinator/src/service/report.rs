@@ -15,16 +15,19 @@ impl Service {
         let views = self.task_views(&stored).await?;
         let mut tasks = Vec::with_capacity(stored.len());
         for (stored, task) in stored.iter().zip(views) {
-            let attempts = self.0.store.attempts(stored.id).await?;
             let commands = self.0.store.commands(stored.id).await?;
             tasks.push(TaskReport {
                 task,
-                attempts: attempts.iter().map(|attempt| show::attempt(stored, attempt)).collect(),
+                attempts: self.attempt_views(stored).await?,
                 commands: commands.iter().map(show::command).collect(),
             });
         }
         let end = run.record.finished_at.map_or_else(|| self.0.clock.now(), |at| at.0);
         let took_ms = u64::try_from(end.saturating_sub(run.record.submitted_at.0)).unwrap_or(0);
-        Ok(ReportView { run: self.run_view(&run).await?, tasks, took_ms })
+        Ok(ReportView {
+            run: self.run_view(&run, &self.unmerged_at_hand().await?).await?,
+            tasks,
+            took_ms,
+        })
     }
 }

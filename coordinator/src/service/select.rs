@@ -6,7 +6,7 @@
 use kapelle_domain::ids::{AttemptId, RunId, TaskId};
 use kapelle_store::StoredTask;
 
-use super::{Error, Service};
+use super::{Error, Service, show};
 
 /// Runs that are searched for a task given by its key alone.
 const SEARCHED_RUNS_MAX: u32 = 50;
@@ -72,7 +72,8 @@ impl Service {
         let number = match (number, newest) {
             (Some(number), Some(newest)) if (1..=newest).contains(&number) => Some(number),
             (Some(number), _) => {
-                let message = format!("{} has no attempt {number}", task.id);
+                let message =
+                    format!("{} has no attempt {number}", show::name(task.id, &task.spec));
                 return Err(Error::not_found("unknown_attempt", message));
             }
             (None, newest) => newest,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kapelle_domain::attempt::{Attempt, Usage};
 use kapelle_domain::command::{Command, CommandKind, CommandState};
 use kapelle_domain::event::{Event, Recorded, RunEvent, TaskEvent, WorkerEvent};
-use kapelle_domain::ids::{AttemptId, CommandSeq, RunId};
+use kapelle_domain::ids::{AttemptId, CommandSeq, RunId, TaskId};
+use kapelle_domain::plan::TaskSpec;
 use kapelle_domain::run::RunRecord;
 use kapelle_domain::task::TaskState;
 use kapelle_domain::worker::{Duty, Worker};
@@ -15,6 +16,11 @@ use super::view::{
     AttemptView, ChangesView, CheckView, CommandView, EventView, RunView, TaskView, UsageView,
     WorkerView,
 };
+
+/// A task as people name it, such as `r-42/1.2`.
+pub(super) fn name(id: TaskId, spec: &TaskSpec) -> String {
+    format!("{}/{}", id.run, spec.key)
+}
 
 pub(super) fn usage(usage: Usage) -> UsageView {
     UsageView {
@@ -29,6 +35,7 @@ pub(super) fn run(
     counts: BTreeMap<String, u32>,
     used: Usage,
     note: Option<String>,
+    unmerged: bool,
 ) -> RunView {
     let record = &stored.record;
     RunView {
@@ -38,6 +45,7 @@ pub(super) fn run(
         branch: record.target.as_ref().map(|target| target.branch.clone()),
         head: record.target.as_ref().map(|target| target.head.clone()),
         note,
+        unmerged,
         submitted_at: record.submitted_at.0,
         finished_at: record.finished_at.map(|at| at.0),
         concurrency: record.spec.concurrency,
@@ -62,7 +70,7 @@ pub(super) fn task(
     used: Usage,
 ) -> TaskView {
     let attempt = stored.record.attempt.as_ref();
-    let name = |index: &u32| {
+    let key = |index: &u32| {
         let index = usize::try_from(*index).unwrap_or(usize::MAX);
         keys.get(index).cloned().unwrap_or_default()
     };
@@ -78,7 +86,7 @@ pub(super) fn task(
         | TaskState::Skipped { .. } => None,
     };
     TaskView {
-        id: format!("{}/{}", stored.id.run, stored.spec.key),
+        id: name(stored.id, &stored.spec),
         run: stored.id.run.to_string(),
         key: stored.spec.key.clone(),
         title: stored.spec.title.clone(),
@@ -94,16 +102,21 @@ pub(super) fn task(
         started_at: attempt.and_then(|attempt| attempt.started_at).map(|at| at.0),
         activity,
         commit,
-        depends_on: stored.spec.depends_on.iter().map(name).collect(),
+        depends_on: stored.spec.depends_on.iter().map(key).collect(),
         usage: usage(used),
     }
 }
 
-pub(super) fn attempt(stored: &StoredTask, attempt: &Attempt) -> AttemptView {
+/// An attempt; `refused` says why its result was not integrated, if it was refused.
+pub(super) fn attempt(
+    stored: &StoredTask,
+    attempt: &Attempt,
+    refused: Option<String>,
+) -> AttemptView {
     let report = attempt.report.as_deref();
     let result = report.and_then(|report| report.result.as_ref());
     AttemptView {
-        id: format!("{}/{}#{}", stored.id.run, stored.spec.key, attempt.number),
+        id: format!("{}#{}", name(stored.id, &stored.spec), attempt.number),
         number: attempt.number,
         phase: attempt.phase.name().to_owned(),
         outcome: report.map(|report| report.outcome.name().to_owned()),
@@ -133,6 +146,7 @@ pub(super) fn attempt(stored: &StoredTask, attempt: &Attempt) -> AttemptView {
             lines_deleted: result.lines_deleted,
         }),
         result_commit: result.map(|result| result.commit.clone()),
+        refused,
         usage: usage(report.map(|report| report.usage).unwrap_or_default()),
     }
 }
@@ -167,25 +181,30 @@ pub(super) fn worker(worker: &Worker) -> WorkerView {
     }
 }
 
-pub(super) fn event(epoch: u64, recorded: &Recorded) -> EventView {
+/// An event; `key` is that of its task.
+pub(super) fn event(epoch: u64, recorded: &Recorded, key: Option<&str>) -> EventView {
     let run: Option<RunId> = recorded.event.run();
+    let task = recorded.event.task().map(|task| match key {
+        Some(key) => format!("{}/{key}", task.run),
+        None => task.to_string(),
+    });
     EventView {
         id: format!("{epoch}.{}", recorded.seq),
         seq: recorded.seq.0,
         at: recorded.at.0,
         kind: recorded.event.name().to_owned(),
         run: run.map(|run| run.to_string()),
-        task: recorded.event.task().map(|task| task.to_string()),
-        message: message(&recorded.event),
+        message: message(&recorded.event, task.as_deref().unwrap_or_default()),
+        task,
         // Every event can be written: the store has done so.
         data: serde_json::to_value(&recorded.event).unwrap_or_default(),
     }
 }
 
-fn message(event: &Event) -> String {
+fn message(event: &Event, task: &str) -> String {
     match event {
         Event::Run { run, event } => format!("{run}: {}", run_message(event)),
-        Event::Task { task, event } => format!("{task}: {}", task_message(event)),
+        Event::Task { event, .. } => format!("{task}: {}", task_message(event)),
         Event::Worker { worker, event } => format!(
             "worker {worker}: {}",
             match event {

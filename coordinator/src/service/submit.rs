@@ -1,21 +1,24 @@
-//! What is ordered: run, stop, resume, feedback.
+//! Runs that are started, and opened again. What is ordered of running work is in `command`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kapelle_domain::command::CommandKind;
-use kapelle_domain::engine::{Answer, Input, Receipt, Scope, Submission};
+use kapelle_domain::engine::{Answer, Input, Resumption, Submission};
+use kapelle_domain::ids::{RunId, Timestamp};
 use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
-use kapelle_domain::roadmap::StreamId;
-use kapelle_domain::selection::{self, Choice, Common, Unplannable};
+use kapelle_domain::roadmap::{Roadmap, Status, StreamId};
+use kapelle_domain::selection::{self, Choice, Common, TakenStreams, Unplannable};
+use kapelle_git::RefName;
 use kapelle_runtime::config;
+use uuid::Uuid;
 
-use super::view::{
-    FeedbackAccepted, FeedbackRequest, PlannedTask, RunAccepted, RunDetail, RunRequest, Selection,
-    StopAccepted, StopRequest,
-};
-use super::{Error, Service};
+use super::command::unexpected;
+use super::view::{PlannedTask, RunAccepted, RunDetail, RunRequest, Selection};
+use super::{Error, Service, taken};
 use crate::integrate::target::{self, Chosen};
+
+/// How often a plan is made anew because somebody else started the same meanwhile.
+const PLANS_MAX: u32 = 5;
 
 impl Service {
     /// Plans what is wanted from the roadmap and starts it.
@@ -27,6 +30,18 @@ impl Service {
         if let Some(run) = self.0.engine.read(move |world| world.run_by_uid(key)).await? {
             return self.accepted(&run.to_string(), Vec::new()).await;
         }
+        for _ in 0..PLANS_MAX {
+            match self.plan_and_start(key, &request).await {
+                // Somebody else was faster. What is left is planned from what is there now.
+                Err(error) if error.code == "claimed" && !names_streams(&request) => {}
+                result => return result,
+            }
+        }
+        Err(Error::conflict("claimed", "others start the same work streams again and again"))
+    }
+
+    async fn plan_and_start(&self, key: Uuid, request: &RunRequest) -> Result<RunAccepted, Error> {
+        let planned_at = Timestamp(self.0.clock.now());
         let (path, roadmap) = self.0.project.roadmap().await?;
         let agent = self.agent(request.agent.as_deref())?;
         let common = Common {
@@ -38,12 +53,15 @@ impl Service {
             integrate: true,
         };
         let choice = choice(&request.select)?;
-        let claimed = self.claimed().await?;
-        let tasks =
-            selection::plan(&roadmap, &choice, &common, |id| claimed.contains_key(id.as_str()))
-                .map_err(unplannable)?;
+        let taken = self.taken(self.unmerged(Some(&roadmap)).await?).await?;
+        let tasks = selection::plan(&roadmap, &choice, &common, &taken).map_err(unplannable)?;
+        let mut notes = match choice {
+            // Whoever names what they want misses nothing.
+            Choice::Streams(_) => Vec::new(),
+            Choice::Next | Choice::Parallel(_) | Choice::Batch => left_out(&roadmap, &taken),
+        };
         if request.dry_run || self.0.project.config.run.dry_run {
-            let notes = vec!["a dry run: nothing was started".to_owned()];
+            notes.push("a dry run: nothing was started".to_owned());
             return Ok(RunAccepted { run: None, tasks: planned(&tasks), notes });
         }
         let chosen = target::choose(&self.0.project).await?;
@@ -57,25 +75,27 @@ impl Service {
         let spec = RunSpec {
             uid: key,
             title: title(&tasks, request.goal.as_deref()),
-            source: PlanSource::Roadmap { path: path.display().to_string(), goal: request.goal },
+            source: PlanSource::Roadmap {
+                path: path.display().to_string(),
+                goal: request.goal.clone(),
+            },
             concurrency,
             retry: self.0.project.retry(),
             timeouts: self.0.project.timeouts(&agent),
             target: Some(Target { branch: chosen.branch.clone(), head: chosen.head.to_string() }),
         };
-        self.start(spec, tasks, chosen).await
+        let submission = Submission { spec: Arc::new(spec), tasks, planned_at };
+        self.start(submission, chosen, notes).await
     }
 
     async fn start(
         &self,
-        spec: RunSpec,
-        tasks: Vec<TaskSpec>,
+        submission: Submission,
         chosen: Chosen,
+        mut notes: Vec<String>,
     ) -> Result<RunAccepted, Error> {
-        let submission = Submission { spec: Arc::new(spec), tasks };
         let answer = self.0.engine.give(Input::Submit(submission)).await??;
         let Answer::Submitted(run) = answer else { return Err(unexpected()) };
-        let mut notes = Vec::new();
         if let Some(reason) = chosen.instead {
             // A branch of its own is named after the run, whose number is known only now.
             let branch = format!("kapelle/{run}");
@@ -98,28 +118,6 @@ impl Service {
         Ok(RunAccepted { tasks: tasks.collect(), run: Some(detail.run), notes })
     }
 
-    /// Ends something.
-    ///
-    /// # Errors
-    /// When there is nothing to end, or it can't be recorded.
-    pub async fn stop(&self, request: StopRequest) -> Result<StopAccepted, Error> {
-        let scope = match request.id.as_deref() {
-            None => Scope::All,
-            Some(id) if id.starts_with('@') || id.parse::<kapelle_domain::ids::RunId>().is_ok() => {
-                Scope::Run(self.find_run(id).await?)
-            }
-            Some(id) => Scope::Task(self.find_task(id).await?.id),
-        };
-        let reason = request.reason.unwrap_or_else(|| "stopped by order".to_owned());
-        let receipts = self.command(scope, CommandKind::Stop, reason).await?;
-        let mut tasks = Vec::with_capacity(receipts.len());
-        for Receipt { task: id, .. } in receipts {
-            let key = self.0.store.task(id).await?.map(|task| task.spec.key.clone());
-            tasks.push(key.map_or_else(|| id.to_string(), |key| format!("{}/{key}", id.run)));
-        }
-        Ok(StopAccepted { tasks })
-    }
-
     /// Tries again what has not succeeded in a run that is over.
     ///
     /// # Errors
@@ -127,52 +125,35 @@ impl Service {
     pub async fn resume(&self, id: &str) -> Result<RunDetail, Error> {
         let run = self.find_run(id).await?;
         self.0.engine.recall(run).await??;
-        self.0.engine.give(Input::Resume { run }).await??;
+        let resumption = self.resumption(run).await?;
+        self.0.engine.give(Input::Resume(resumption)).await??;
         self.run(&run.to_string()).await
     }
 
-    /// Says something to a task.
-    ///
-    /// # Errors
-    /// When there is no such task, or it has ended.
-    pub async fn feedback(
-        &self,
-        id: &str,
-        request: FeedbackRequest,
-    ) -> Result<FeedbackAccepted, Error> {
-        let task = self.find_task(id).await?;
-        let (scope, kind) = (Scope::Task(task.id), CommandKind::Feedback);
-        let receipt = self.command(scope, kind, request.text).await?.pop();
-        let receipt = receipt.ok_or_else(unexpected)?;
-        Ok(FeedbackAccepted {
-            task: format!("{}/{}", task.id.run, task.spec.key),
-            seq: receipt.seq.0,
-            attempt: receipt.attempt,
-        })
-    }
-
-    async fn command(
-        &self,
-        scope: Scope,
-        kind: CommandKind,
-        text: String,
-    ) -> Result<Vec<Receipt>, Error> {
-        match self.0.engine.give(Input::Command { scope, kind, text }).await?? {
-            Answer::Commanded(receipts) => Ok(receipts),
-            _ => Err(unexpected()),
+    /// What has become of a run's target and of its work streams since it ended.
+    async fn resumption(&self, run: RunId) -> Result<Resumption, Error> {
+        let stored = self.0.store.run(run).await?;
+        let target = stored.and_then(|stored| stored.record.target);
+        let mut resumption = Resumption { run, head: None, done: BTreeSet::new() };
+        let Some(target) = target else { return Ok(resumption) };
+        let branch = RefName::branch(&target.branch)?;
+        let head = self.0.project.repository.resolve(&branch).await?;
+        resumption.head = head.map(|commit| commit.to_string());
+        // A run whose results have a branch of their own isn't described by the roadmap at hand.
+        if branch.is_own() {
+            return Ok(resumption);
         }
-    }
-
-    /// The work streams that open runs have, with the task that has each.
-    pub(super) async fn claimed(&self) -> Result<BTreeMap<String, String>, Error> {
-        let claimed = self.0.engine.read(|world| {
-            let open = world.runs().filter(|run| !run.is_finished()).flat_map(|run| &run.tasks);
-            let unfinished = open.filter(|task| !task.record.state.is_ended());
-            unfinished
-                .map(|task| (task.spec.key.clone(), format!("{}/{}", task.id.run, task.spec.key)))
-                .collect()
-        });
-        Ok(claimed.await?)
+        let Ok((_, roadmap)) = self.0.project.roadmap().await else { return Ok(resumption) };
+        let complete: BTreeSet<String> = roadmap
+            .streams
+            .iter()
+            .filter(|stream| stream.status == Status::Complete)
+            .map(|stream| stream.id.to_string())
+            .collect();
+        let tasks = self.tasks_of(run).await?;
+        let done = tasks.into_iter().filter(|task| complete.contains(&task.spec.key));
+        resumption.done = done.map(|task| task.id).collect();
+        Ok(resumption)
     }
 
     fn agent(&self, wanted: Option<&str>) -> Result<String, Error> {
@@ -193,6 +174,13 @@ impl Service {
                     .hint("set `run.agent` in kapelle.yaml, or give --agent; `kapelle init` writes a first configuration")),
             },
         }
+    }
+}
+
+fn names_streams(request: &RunRequest) -> bool {
+    match request.select {
+        Selection::Streams { .. } => true,
+        Selection::Next | Selection::Parallel { .. } | Selection::Batch => false,
     }
 }
 
@@ -221,10 +209,25 @@ fn unplannable(error: Unplannable) -> Error {
         Unplannable::Claimed(id) => {
             Error::conflict("claimed", message).hint(format!("kapelle why {id}"))
         }
-        Unplannable::Nothing => {
-            Error::conflict("nothing_available", message).hint("kapelle status")
+        Unplannable::Unmerged { branch, .. } => {
+            Error::conflict("unmerged", message).hint(taken::merge_command(&branch))
+        }
+        Unplannable::Nothing { unmerged } => {
+            let hint = unmerged.keys().next().map(|branch| taken::merge_command(branch));
+            let hint = hint.unwrap_or_else(|| "kapelle status".to_owned());
+            Error::conflict("nothing_available", message).hint(hint)
         }
     }
+}
+
+/// What would be part of the plan, were it not done already on a branch that is not merged.
+fn left_out(roadmap: &Roadmap, taken: &TakenStreams) -> Vec<String> {
+    let left_out = selection::left_out(roadmap, taken);
+    let one = |(branch, ids): (String, Vec<StreamId>)| {
+        let ids: Vec<&str> = ids.iter().map(StreamId::as_str).collect();
+        format!("{}: {}", ids.join(", "), taken::in_words(&branch))
+    };
+    left_out.into_iter().map(one).collect()
 }
 
 fn title(tasks: &[TaskSpec], goal: Option<&str>) -> String {
@@ -249,10 +252,6 @@ fn planned(tasks: &[TaskSpec]) -> Vec<PlannedTask> {
             depends_on: task.depends_on.iter().filter_map(key).collect(),
         })
         .collect()
-}
-
-fn unexpected() -> Error {
-    Error::internal("unexpected_answer", "the engine gave another answer than was asked for")
 }
 
 /// The configured branch, or the one that is checked out.

@@ -22,6 +22,9 @@ pub struct RunView {
     pub head: Option<String>,
     /// Why results go elsewhere than the branch one works on, if they do.
     pub note: Option<String>,
+    /// Whether its branch has results that the branch which is checked out lacks.
+    #[serde(default)]
+    pub unmerged: bool,
     /// When it was submitted.
     pub submitted_at: i64,
     /// When it ended.
@@ -116,6 +119,10 @@ pub struct AttemptView {
     pub changes: Option<ChangesView>,
     /// The commit of its result, kept under `refs/kapelle/`.
     pub result_commit: Option<String>,
+    /// Why the merge queue refused its result, if it did: a conflict, a check that fails on the
+    /// merged tree, or trouble of the machinery.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// What it used up.
     pub usage: UsageView,
 }
@@ -183,6 +190,9 @@ pub struct StreamView {
     pub reason: Option<String>,
     /// The task of an open run that works on it, such as `r-42/1.2`.
     pub claimed_by: Option<String>,
+    /// The branch that it is done on, when that isn't merged into the one that is checked out.
+    #[serde(default)]
+    pub unmerged_in: Option<String>,
 }
 
 /// The state of a project at a glance.
@@ -329,8 +339,23 @@ pub struct FeedbackAccepted {
     pub task: String,
     /// The number of the command among those of the task.
     pub seq: u64,
-    /// The running attempt whose agent is told, when there is one; else the next attempt is told.
+    /// The attempt that runs, if one does.
     pub attempt: Option<u32>,
+    /// Who is told.
+    #[serde(default)]
+    pub delivery: Delivery,
+}
+
+/// When something that was said to a task reaches an agent.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// As soon as the agent of the running attempt listens: it takes messages while it works. What
+    /// it doesn't acknowledge is part of the next attempt's prompt.
+    Now,
+    /// With the prompt of the next attempt, if there is one.
+    #[default]
+    NextAttempt,
 }
 
 /// Something that was said to a task, and what became of it.
@@ -350,6 +375,111 @@ pub struct CommandView {
     pub reason: Option<String>,
     /// In which attempt it was applied or carried.
     pub attempt: Option<u32>,
+}
+
+/// What is ordered of running work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandRequest {
+    /// Of which tasks.
+    pub scope: CommandScope,
+    /// What.
+    pub verb: Verb,
+    /// What is said to the agent, or the reason.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// The work stream that an agent is redirected to.
+    #[serde(default)]
+    pub to: Option<String>,
+}
+
+/// Of which tasks something is ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CommandScope {
+    /// Of everything that runs or waits.
+    All,
+    /// Of one run.
+    Run {
+        /// Which.
+        id: String,
+    },
+    /// Of one task.
+    Task {
+        /// Which.
+        id: String,
+    },
+    /// Of one task, as long as this is its attempt.
+    Attempt {
+        /// The attempt, as `r-1/1.2#1`, or its agent, as `claude-1.2-r1a1`.
+        id: String,
+    },
+    /// Of what a worker holds.
+    Worker {
+        /// Which.
+        id: String,
+    },
+    /// Of what workers with such a label hold.
+    Label {
+        /// A constraint, such as `gpu` or `zone=eu-1`.
+        constraint: String,
+    },
+}
+
+/// What is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Tell the agent, or the next one.
+    Feedback,
+    /// End the attempt and begin anew with what is said.
+    Restart,
+    /// Put the agent on another work stream.
+    Redirect,
+    /// End the task.
+    Stop,
+    /// Freeze the agent, or start none.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Ask whether the attempt is alive.
+    Ping,
+}
+
+/// A command was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CommandAccepted {
+    /// For each task that it concerns.
+    pub receipts: Vec<ReceiptView>,
+}
+
+/// What became of a command, as far as is known when it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceiptView {
+    /// The task.
+    pub task: String,
+    /// The number of the command among those of the task.
+    pub seq: u64,
+    /// The running attempt that it concerns.
+    pub attempt: Option<u32>,
+    /// `accepted`, or what became of it already.
+    pub state: String,
+    /// Why it was rejected.
+    pub reason: Option<String>,
+    /// Who hears feedback.
+    pub delivery: Option<Delivery>,
+}
+
+/// What a worker is to do about new work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerDuty {
+    /// Take it.
+    Active,
+    /// Take none until further notice.
+    Cordoned,
+    /// Take none, finish what it has, and leave.
+    Draining,
 }
 
 /// What a goal was understood to mean.
@@ -415,11 +545,11 @@ pub struct EventView {
     pub kind: String,
     /// The run that it belongs to.
     pub run: Option<String>,
-    /// The task that it belongs to.
+    /// The task that it belongs to, such as `r-42/1.2`.
     pub task: Option<String>,
     /// What happened, in one line for people.
     pub message: String,
-    /// Everything, as recorded.
+    /// Everything, as recorded: tasks are named by their place in the plan, such as `r-42/t0`.
     #[schema(value_type = Object)]
     pub data: serde_json::Value,
 }

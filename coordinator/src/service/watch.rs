@@ -1,11 +1,11 @@
 //! The event log, as pages and as a stream without gaps.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use futures_util::Stream;
 use kapelle_domain::event::Recorded;
-use kapelle_domain::ids::{EventSeq, RunId};
+use kapelle_domain::ids::{EventSeq, RunId, TaskId};
 use kapelle_store::Store;
 use tokio::sync::broadcast;
 
@@ -14,6 +14,9 @@ use super::{Error, Service, show};
 
 /// Events on a page.
 const PAGE_MAX: u32 = 500;
+
+/// Keys that one reader remembers.
+const KEYS_MAX: usize = 10_000;
 
 /// One item of a stream of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +49,13 @@ impl Service {
             None => None,
         };
         let events = self.0.store.events(after, limit.clamp(1, PAGE_MAX), run, None).await?;
-        let epoch = self.0.store.epoch();
         let next = events.last().map_or(after, |event| event.seq);
-        let events = events.iter().map(|event| show::event(epoch, event)).collect();
-        Ok(EventPage { events, next: format!("{epoch}.{next}") })
+        let mut shown = Vec::with_capacity(events.len());
+        let mut keys = Keys::default();
+        for event in &events {
+            shown.push(keys.show(&self.0.store, event).await?);
+        }
+        Ok(EventPage { events: shown, next: format!("{}.{next}", self.0.store.epoch()) })
     }
 
     /// The events after a place in the log, or from now on, without gaps and each once, for as
@@ -83,6 +89,7 @@ impl Service {
             reset,
             behind: true,
             ready: VecDeque::new(),
+            keys: Keys::default(),
         };
         Ok(futures_util::stream::unfold(tail, Tail::next))
     }
@@ -105,6 +112,39 @@ impl Service {
     }
 }
 
+/// The keys by which people know tasks; a task never changes its own.
+#[derive(Debug, Default)]
+struct Keys(HashMap<TaskId, String>);
+
+impl Keys {
+    async fn show(
+        &mut self,
+        store: &Store,
+        recorded: &Recorded,
+    ) -> Result<EventView, kapelle_store::Error> {
+        let key = match recorded.event.task() {
+            Some(task) => self.of(store, task).await?,
+            None => None,
+        };
+        Ok(show::event(store.epoch(), recorded, key))
+    }
+
+    async fn of(
+        &mut self,
+        store: &Store,
+        task: TaskId,
+    ) -> Result<Option<&str>, kapelle_store::Error> {
+        if !self.0.contains_key(&task) {
+            let Some(stored) = store.task(task).await? else { return Ok(None) };
+            if self.0.len() >= KEYS_MAX {
+                self.0.clear();
+            }
+            self.0.insert(task, stored.spec.key.clone());
+        }
+        Ok(self.0.get(&task).map(String::as_str))
+    }
+}
+
 enum Place {
     After(EventSeq),
     OfAnotherLog,
@@ -120,6 +160,7 @@ struct Tail {
     reset: bool,
     behind: bool,
     ready: VecDeque<Watched>,
+    keys: Keys,
 }
 
 impl Tail {
@@ -131,36 +172,33 @@ impl Tail {
             if let Some(event) = self.ready.pop_front() {
                 return Some((event, self));
             }
-            if self.behind {
-                if !self.read().await {
-                    return None;
-                }
+            let taken = if self.behind {
+                self.read().await
             } else {
                 match self.live.recv().await {
-                    Ok(batch) => self.take(&batch),
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.behind = true,
+                    Ok(batch) => self.take(&batch).await,
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.behind = true;
+                        Ok(())
+                    }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }
-            }
-        }
-    }
-
-    /// Reads the next page; false when the store can't be read any more.
-    async fn read(&mut self) -> bool {
-        match self.store.events(self.position, PAGE_MAX, None, None).await {
-            Ok(page) => {
-                self.behind = !page.is_empty();
-                self.take(&page);
-                true
-            }
-            Err(error) => {
+            };
+            if let Err(error) = taken {
                 tracing::warn!(%error, "a watcher is cut off: the log can't be read");
-                false
+                return None;
             }
         }
     }
 
-    fn take(&mut self, batch: &[Recorded]) {
+    /// Reads the next page.
+    async fn read(&mut self) -> Result<(), kapelle_store::Error> {
+        let page = self.store.events(self.position, PAGE_MAX, None, None).await?;
+        self.behind = !page.is_empty();
+        self.take(&page).await
+    }
+
+    async fn take(&mut self, batch: &[Recorded]) -> Result<(), kapelle_store::Error> {
         for recorded in batch {
             if recorded.seq <= self.position {
                 continue;
@@ -168,13 +206,14 @@ impl Tail {
             if recorded.seq != self.position.next() {
                 // Something is missing in between: the store has it.
                 self.behind = true;
-                return;
+                return Ok(());
             }
             self.position = recorded.seq;
             if self.run.is_none() || recorded.event.run() == self.run {
-                self.ready
-                    .push_back(Watched::Event(Box::new(show::event(self.store.epoch(), recorded))));
+                let event = self.keys.show(&self.store, recorded).await?;
+                self.ready.push_back(Watched::Event(Box::new(event)));
             }
         }
+        Ok(())
     }
 }

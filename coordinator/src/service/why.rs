@@ -6,11 +6,12 @@ use kapelle_domain::attempt::{FailureClass, Phase, Verdict};
 use kapelle_domain::engine::{Explanation, Wait, Waiting};
 use kapelle_domain::ids::Timestamp;
 use kapelle_domain::prompt::tail;
-use kapelle_domain::selection;
+use kapelle_domain::roadmap::Status;
+use kapelle_domain::selection::{self, Taken};
 use kapelle_domain::task::TaskState;
 
 use super::view::WhyView;
-use super::{Error, Kind, Service, show};
+use super::{Error, Kind, Service, show, taken};
 
 /// The longest quotation of a failure.
 const DETAIL_BYTES_MAX: usize = 2_000;
@@ -29,6 +30,9 @@ impl Service {
         let view = self.task_view(&task).await?;
         let mut details = Vec::new();
         let mut hints = Vec::new();
+        if matches!(task.record.state, TaskState::Succeeded { .. }) {
+            self.add_what_follows(&view.key, &mut details, &mut hints).await?;
+        }
         if let Some(cancel) = &task.record.cancel {
             details.push(format!("it was ordered to end: {cancel}"));
         }
@@ -36,7 +40,9 @@ impl Service {
             self.add_holders(&explanation, &mut details).await?;
             hints.extend(hint(&explanation.reason, &view.id));
         }
-        for attempt in self.0.store.attempts(task.id).await? {
+        let attempts = self.0.store.attempts(task.id).await?;
+        let mut refusals = self.refusals(&task, &attempts).await?;
+        for attempt in attempts {
             let Some(report) = &attempt.report else { continue };
             let outcome = report.outcome.name();
             details
@@ -44,6 +50,9 @@ impl Service {
             let failed = report.checks.iter().filter(|check| check.verdict != Verdict::Pass);
             details.extend(failed.map(|check| {
                 format!("  check `{}`: {}", check.name, tail(&check.detail, DETAIL_BYTES_MAX))
+            }));
+            details.extend(refusals.remove(&attempt.number).map(|reason| {
+                format!("  its result was not integrated: {}", tail(&reason, DETAIL_BYTES_MAX))
             }));
         }
         if matches!(task.record.state, TaskState::Failed { .. }) {
@@ -60,6 +69,28 @@ impl Service {
         })
     }
 
+    /// What is left to do for a work stream that a run has done.
+    async fn add_what_follows(
+        &self,
+        key: &str,
+        details: &mut Vec<String>,
+        hints: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let Ok((_, roadmap)) = self.0.project.roadmap().await else { return Ok(()) };
+        let found = roadmap.streams.iter().find(|stream| stream.id.as_str() == key);
+        let Some(stream) = found.filter(|stream| stream.status != Status::Complete) else {
+            return Ok(());
+        };
+        if let Some(branch) = self.unmerged(Some(&roadmap)).await?.get(&stream.id) {
+            details.push(selection::unmerged_in(branch));
+            hints.push(taken::merge_command(branch));
+        } else {
+            details.push("the roadmap doesn't call it complete; it can be run again".to_owned());
+            hints.push(format!("kapelle run {key}"));
+        }
+        Ok(())
+    }
+
     async fn why_stream(&self, id: &str, unknown: Error) -> Result<WhyView, Error> {
         let Ok((_, roadmap)) = self.0.project.roadmap().await else { return Err(unknown) };
         let availability = roadmap.availability();
@@ -67,9 +98,18 @@ impl Service {
             availability.iter().find(|known| roadmap.streams[known.position].id.as_str() == id);
         let Some(found) = found else { return Err(unknown) };
         let stream = &roadmap.streams[found.position];
-        let (answer, hints) = match &found.why_not {
-            None => ("nobody has started it".to_owned(), vec![format!("kapelle run {id}")]),
-            Some(why_not) => (selection::explain(why_not), Vec::new()),
+        let taken = self.taken(self.unmerged(Some(&roadmap)).await?).await?;
+        let (answer, hints) = match (&found.why_not, taken.get(&stream.id)) {
+            (_, Some(Taken::Unmerged(branch))) => {
+                (selection::unmerged_in(branch), vec![taken::merge_command(branch)])
+            }
+            (None, Some(Taken::By(task))) => {
+                (format!("{task} works on it"), vec![format!("kapelle why {task}")])
+            }
+            (None, None) => ("nobody has started it".to_owned(), vec![format!("kapelle run {id}")]),
+            (Some(why_not), Some(Taken::By(_)) | None) => {
+                (selection::explain(why_not, &taken), Vec::new())
+            }
         };
         let stale = "it is marked blocked, but everything that it depends on is complete";
         Ok(WhyView {
@@ -99,7 +139,7 @@ impl Service {
                     .runs()
                     .flat_map(|run| &run.tasks)
                     .filter(|task| task.live_attempt().is_some());
-                live.map(|task| format!("{}/{}", task.id.run, task.spec.key)).collect::<Vec<_>>()
+                live.map(|task| show::name(task.id, &task.spec)).collect::<Vec<_>>()
             })
             .await?;
         if !holders.is_empty() {

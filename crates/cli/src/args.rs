@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
     config, demo, doctor, events, feedback, goal, init, interactive, logs, meta, report, resume,
-    roadmap, run, runs, server, show, status, stop, why,
+    roadmap, run, runs, server, show, status, stop, store, why,
 };
 use crate::output::{Color, Format, Settings};
 
@@ -145,6 +145,8 @@ pub enum Command {
     Config(config::ConfigArgs),
     /// Read the roadmap: parse, check, graph
     Roadmap(roadmap::RoadmapArgs),
+    /// Look after the state database: backup, check, restore, migrate
+    Store(store::StoreArgs),
     /// Start a coordinator that stays
     Up(server::UpArgs),
     /// End the coordinator that stays

@@ -20,6 +20,7 @@ pub mod server;
 pub mod show;
 pub mod status;
 pub mod stop;
+pub mod store;
 pub mod why;
 
 use crate::app::App;
@@ -57,6 +58,7 @@ pub async fn run(command: Option<Command>, app: &App) -> Result<Exit, Error> {
         Command::Resume(args) => args.run(app).await,
         Command::Config(args) => args.run(app).await,
         Command::Roadmap(args) => args.run(app).await,
+        Command::Store(args) => args.run(app).await,
         Command::Up(args) => args.run(app).await,
         Command::Down(args) => args.run(app).await,
         Command::Completions(args) => args.run(app),

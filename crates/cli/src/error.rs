@@ -88,6 +88,9 @@ pub enum Error {
     /// A coordinator can't be run in this process.
     #[error(transparent)]
     Host(#[from] host::Error),
+    /// The state database can't be worked on.
+    #[error("cannot work on the state database")]
+    Store(#[from] kapelle_store::Error),
     /// There is no repository here, or git can't be used.
     #[error("cannot use {} as a project", path.display())]
     Project {
@@ -200,6 +203,8 @@ impl Error {
             },
             Self::Unreachable { .. } | Self::BrokenOff { .. } => Exit::Unreachable,
             Self::Host(error) => error.exit(),
+            Self::Store(kapelle_store::Error::Locked { .. }) => Exit::Unreachable,
+            Self::Store(kapelle_store::Error::Missing { .. }) => Exit::NotFound,
             Self::Address { .. }
             | Self::Project { .. }
             | Self::Config(_)
@@ -209,6 +214,7 @@ impl Error {
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::NotFound,
             Self::Garbled { .. }
             | Self::Connection { .. }
+            | Self::Store(_)
             | Self::File { .. }
             | Self::Start { .. }
             | Self::System { .. }
@@ -229,6 +235,8 @@ impl Error {
             Self::Address { .. } => "bad_address",
             Self::Connection { .. } => "connection",
             Self::Host(error) => error.code(),
+            Self::Store(kapelle_store::Error::Locked { .. }) => "in_use",
+            Self::Store(_) => "store",
             Self::Project { .. } => "no_project",
             Self::Config(_) => "invalid_config",
             Self::NoRoadmap { .. } => "no_roadmap",
@@ -268,7 +276,12 @@ impl Error {
             Self::NoRoadmap { .. } => {
                 "write one, such as ROADMAP.md, or name it in kapelle.yaml: project.roadmap"
             }
+            Self::Store(kapelle_store::Error::Locked { .. }) => {
+                "`kapelle down` ends a coordinator that stays, Ctrl-C one that follows a run"
+            }
+            Self::Store(kapelle_store::Error::OlderSchema { .. }) => "kapelle store migrate",
             Self::Connection { .. }
+            | Self::Store(_)
             | Self::File { .. }
             | Self::Start { .. }
             | Self::System { .. }

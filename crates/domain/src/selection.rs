@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::placement::Constraint;
 use crate::plan::TaskSpec;
 use crate::prompt;
-use crate::roadmap::{Roadmap, StreamId, WhyNot, WorkStream};
+use crate::roadmap::{Roadmap, Status, StreamId, WhyNot, WorkStream};
 
 /// Which work streams are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,18 @@ pub struct Common {
     pub integrate: bool,
 }
 
+/// What keeps a work stream from being started although the roadmap at hand doesn't say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// This task of an open run works on it.
+    By(String),
+    /// It is done on this branch, which is not merged into the one that is checked out.
+    Unmerged(String),
+}
+
+/// The work streams that are taken.
+pub type TakenStreams = BTreeMap<StreamId, Taken>;
+
 /// Why no plan can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unplannable {
@@ -57,12 +69,23 @@ pub enum Unplannable {
     /// An open run works on it already.
     #[error("work stream {0} is being worked on already")]
     Claimed(StreamId),
+    /// It is done on a branch that is not merged yet.
+    #[error("work stream {id} is {}", unmerged_in(branch))]
+    Unmerged {
+        /// Which.
+        id: StreamId,
+        /// Where it is done.
+        branch: String,
+    },
     /// Nothing can be started.
-    #[error("no work stream is available")]
-    Nothing,
+    #[error("no work stream is available{}", and_unmerged(unmerged))]
+    Nothing {
+        /// What could be started if it weren't done on these branches already.
+        unmerged: BTreeMap<String, Vec<StreamId>>,
+    },
 }
 
-/// Makes the tasks of a plan. `claimed` says which work streams an open run has.
+/// Makes the tasks of a plan, of what nobody has taken.
 ///
 /// # Errors
 /// The first reason why what is wanted can't be planned.
@@ -70,28 +93,66 @@ pub fn plan(
     roadmap: &Roadmap,
     choice: &Choice,
     common: &Common,
-    claimed: impl Fn(&StreamId) -> bool,
+    taken: &TakenStreams,
 ) -> Result<Vec<TaskSpec>, Unplannable> {
-    let available = || roadmap.available(&claimed).into_iter();
+    let available = || roadmap.available(|id| taken.contains_key(id)).into_iter();
     let chosen: Vec<&WorkStream> = match choice {
         Choice::Next => available().take(1).collect(),
         Choice::Parallel(count) => {
             available().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect()
         }
-        Choice::Batch => batch(roadmap, available().collect(), &claimed),
-        Choice::Streams(ids) => named(roadmap, ids, &claimed)?,
+        Choice::Batch => batch(roadmap, available().collect(), taken),
+        Choice::Streams(ids) => named(roadmap, ids, taken)?,
     };
     if chosen.is_empty() {
-        return Err(Unplannable::Nothing);
+        return Err(Unplannable::Nothing { unmerged: left_out(roadmap, taken) });
     }
     Ok(tasks(&chosen, common))
+}
+
+/// Of what is done on unmerged branches, that which the roadmap at hand doesn't call complete. What
+/// it does call complete has come here by another way than a merge.
+pub fn unmerged(
+    roadmap: &Roadmap,
+    done: impl IntoIterator<Item = (StreamId, String)>,
+) -> BTreeMap<StreamId, String> {
+    let complete = |id: &StreamId| {
+        let mut same = roadmap.streams.iter().filter(|stream| stream.id == *id);
+        same.any(|stream| stream.status == Status::Complete)
+    };
+    done.into_iter().filter(|(id, _)| !complete(id)).collect()
+}
+
+/// What the roadmap alone would offer, but is done on a branch that is not merged yet; by branch.
+#[must_use]
+pub fn left_out(roadmap: &Roadmap, taken: &TakenStreams) -> BTreeMap<String, Vec<StreamId>> {
+    let mut left_out: BTreeMap<String, Vec<StreamId>> = BTreeMap::new();
+    for stream in roadmap.available(|_| false) {
+        if let Some(Taken::Unmerged(branch)) = taken.get(&stream.id) {
+            left_out.entry(branch.clone()).or_default().push(stream.id.clone());
+        }
+    }
+    left_out
+}
+
+/// That something is done, but not here, in words for people.
+#[must_use]
+pub fn unmerged_in(branch: &str) -> String {
+    format!("done in {branch}, not merged yet")
+}
+
+fn and_unmerged(unmerged: &BTreeMap<String, Vec<StreamId>>) -> String {
+    let one = |(branch, ids): (&String, &Vec<StreamId>)| {
+        format!("; {}: {}", listed(ids), unmerged_in(branch))
+    };
+    unmerged.iter().map(one).collect()
 }
 
 /// Everything that is available, then everything that these unblock, and so on.
 fn batch<'r>(
     roadmap: &'r Roadmap,
     available: Vec<&'r WorkStream>,
-    claimed: &impl Fn(&StreamId) -> bool,
+    taken: &TakenStreams,
 ) -> Vec<&'r WorkStream> {
     let mut chosen = available;
     let mut reached: BTreeSet<StreamId> = chosen.iter().map(|stream| stream.id.clone()).collect();
@@ -101,7 +162,7 @@ fn batch<'r>(
             let Some(WhyNot::WaitsFor(open)) = &availability.why_not else { continue };
             let stream = &roadmap.streams[availability.position];
             let unblocked = open.iter().all(|id| reached.contains(id));
-            if unblocked && !reached.contains(&stream.id) && !claimed(&stream.id) {
+            if unblocked && !reached.contains(&stream.id) && !taken.contains_key(&stream.id) {
                 reached.insert(stream.id.clone());
                 chosen.push(stream);
             }
@@ -115,26 +176,30 @@ fn batch<'r>(
 fn named<'r>(
     roadmap: &'r Roadmap,
     ids: &[StreamId],
-    claimed: &impl Fn(&StreamId) -> bool,
+    taken: &TakenStreams,
 ) -> Result<Vec<&'r WorkStream>, Unplannable> {
     let availability = roadmap.availability();
     let mut chosen: Vec<&WorkStream> = Vec::new();
     for id in ids {
         let known = availability.iter().find(|known| roadmap.streams[known.position].id == *id);
         let known = known.ok_or_else(|| Unplannable::Unknown(id.clone()))?;
-        if claimed(id) {
-            return Err(Unplannable::Claimed(id.clone()));
+        match taken.get(id) {
+            None => {}
+            Some(Taken::By(_)) => return Err(Unplannable::Claimed(id.clone())),
+            Some(Taken::Unmerged(branch)) => {
+                return Err(Unplannable::Unmerged { id: id.clone(), branch: branch.clone() });
+            }
         }
         let why = match &known.why_not {
             None => None,
             // Whoever names a stream knows that it was begun.
             Some(WhyNot::InProgress { .. }) => None,
             Some(WhyNot::WaitsFor(open)) => {
-                let missing: Vec<&str> =
-                    open.iter().filter(|id| !ids.contains(id)).map(StreamId::as_str).collect();
-                (!missing.is_empty()).then(|| format!("it waits for {}", missing.join(", ")))
+                let missing: Vec<StreamId> =
+                    open.iter().filter(|id| !ids.contains(id)).cloned().collect();
+                (!missing.is_empty()).then(|| explain(&WhyNot::WaitsFor(missing), taken))
             }
-            Some(other) => Some(explain(other)),
+            Some(other) => Some(explain(other, taken)),
         };
         if let Some(why) = why {
             return Err(Unplannable::NotAvailable { id: id.clone(), why });
@@ -148,20 +213,29 @@ fn named<'r>(
 
 /// Why a work stream can't be started, in words for people.
 #[must_use]
-pub fn explain(why: &WhyNot) -> String {
-    let listed = |ids: &[StreamId]| ids.iter().map(StreamId::as_str).collect::<Vec<_>>().join(", ");
+pub fn explain(why: &WhyNot, taken: &TakenStreams) -> String {
     match why {
         WhyNot::Complete => "it is complete".to_owned(),
         WhyNot::InProgress { assignee: Some(assignee) } => format!("{assignee} works on it"),
         WhyNot::InProgress { assignee: None } => "it is marked as in progress".to_owned(),
         WhyNot::OnHold(words) => format!("the roadmap says: {words}"),
-        WhyNot::WaitsFor(ids) => format!("it waits for {}", listed(ids)),
+        WhyNot::WaitsFor(ids) => {
+            let one = |id: &StreamId| match taken.get(id) {
+                Some(Taken::Unmerged(branch)) => format!("{id} ({})", unmerged_in(branch)),
+                Some(Taken::By(_)) | None => id.to_string(),
+            };
+            format!("it waits for {}", ids.iter().map(one).collect::<Vec<_>>().join(", "))
+        }
         WhyNot::UnknownDependency(ids) => {
             format!("it depends on {}, which the roadmap doesn't have", listed(ids))
         }
         WhyNot::InCycle => "it depends on itself in a circle".to_owned(),
         WhyNot::DuplicateId => "another work stream has the same id".to_owned(),
     }
+}
+
+fn listed(ids: &[StreamId]) -> String {
+    ids.iter().map(StreamId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn tasks(chosen: &[&WorkStream], common: &Common) -> Vec<TaskSpec> {
@@ -186,4 +260,77 @@ fn tasks(chosen: &[&WorkStream], common: &Common) -> Vec<TaskSpec> {
             verify: common.verify,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROADMAP: &str = "\
+# Plan
+
+### Phase 1.1: One
+- **Status:** ⚪ Not Started
+
+### Phase 1.2: Two
+- **Status:** ⚪ Not Started
+- **Depends On:** Phase 1.1
+
+### Phase 1.3: Three
+- **Status:** ✅ Complete
+
+### Phase 1.4: Four
+- **Status:** ⚪ Not Started
+";
+
+    fn id(text: &str) -> StreamId {
+        text.parse().expect("an id")
+    }
+
+    fn planned(choice: &Choice, taken: &TakenStreams) -> Result<Vec<String>, String> {
+        let common = Common {
+            agent: "a".into(),
+            needs: Vec::new(),
+            repository: "r".into(),
+            roadmap_path: "roadmap.md".to_owned(),
+            verify: true,
+            integrate: true,
+        };
+        let tasks = plan(&Roadmap::parse(ROADMAP.as_bytes()), choice, &common, taken);
+        let keys = |tasks: Vec<TaskSpec>| tasks.into_iter().map(|task| task.key).collect();
+        tasks.map(keys).map_err(|error| error.to_string())
+    }
+
+    /// 1.1 and 1.3 are done on a branch; the roadmap knows of 1.3.
+    fn taken() -> TakenStreams {
+        let done = [(id("1.1"), "kapelle/r-1".to_owned()), (id("1.3"), "kapelle/r-1".to_owned())];
+        let left = unmerged(&Roadmap::parse(ROADMAP.as_bytes()), done);
+        left.into_iter().map(|(id, branch)| (id, Taken::Unmerged(branch))).collect()
+    }
+
+    #[test]
+    fn what_is_done_on_an_unmerged_branch_is_not_planned_again() {
+        let check = |choice: Choice, taken: &TakenStreams, expected: Result<&[&str], &str>| {
+            let expected = expected.map(|keys| keys.iter().map(|&key| key.to_owned()).collect());
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(planned(&choice, taken), expected, "{choice:?}");
+        };
+        let named = |ids: &[&str]| Choice::Streams(ids.iter().map(|text| id(text)).collect());
+        let (none, mut taken) = (TakenStreams::new(), taken());
+        assert_eq!(taken.keys().collect::<Vec<_>>(), [&id("1.1")]);
+        check(Choice::Batch, &none, Ok(&["1.1", "1.4", "1.2"]));
+        check(Choice::Batch, &taken, Ok(&["1.4"]));
+        check(Choice::Next, &taken, Ok(&["1.4"]));
+        let done = "work stream 1.1 is done in kapelle/r-1, not merged yet";
+        check(named(&["1.1", "1.2"]), &taken, Err(done));
+        let waits = "work stream 1.2 can't be started: \
+                     it waits for 1.1 (done in kapelle/r-1, not merged yet)";
+        check(named(&["1.2"]), &taken, Err(waits));
+        taken.insert(id("1.4"), Taken::By("r-2/1.4".to_owned()));
+        check(named(&["1.4"]), &taken, Err("work stream 1.4 is being worked on already"));
+        let nothing = "no work stream is available; 1.1: done in kapelle/r-1, not merged yet";
+        check(Choice::Batch, &taken, Err(nothing));
+        taken.remove(&id("1.1"));
+        check(Choice::Parallel(2), &taken, Ok(&["1.1"]));
+    }
 }

@@ -54,23 +54,48 @@ impl Repository {
         value: &str,
         since: Option<&CommitId>,
     ) -> Result<Option<CommitId>, Error> {
+        let commits = self.trailers("looking for a commit by its trailer", key, target, since);
+        let found = |(_, values): &(CommitId, Vec<String>)| values.iter().any(|one| one == value);
+        Ok(commits.await?.into_iter().find(found).map(|(commit, _)| commit))
+    }
+
+    /// What the commits that `newer` has and `older` has not say behind the trailer
+    /// `key`, newest first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`] when `key` is not letters, digits and dashes.
+    pub async fn trailer_values(
+        &self,
+        key: &str,
+        older: &CommitId,
+        newer: &CommitId,
+    ) -> Result<Vec<String>, Error> {
+        let commits = self.trailers("reading trailers", key, newer, Some(older)).await?;
+        Ok(commits.into_iter().flat_map(|(_, values)| values).collect())
+    }
+
+    /// Commits, newest first, each with the values of a trailer.
+    async fn trailers(
+        &self,
+        action: &'static str,
+        key: &str,
+        newer: &CommitId,
+        older: Option<&CommitId>,
+    ) -> Result<Vec<(CommitId, Vec<String>)>, Error> {
         if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             let rule = "letters, digits and dashes";
             return Err(Error::InvalidName { kind: "trailer", value: key.to_owned(), rule });
         }
-        let action = "looking for a commit by its trailer";
         let format =
             format!("--format=%H%x1f%(trailers:key={key},valueonly,unfold,separator=%x1f)");
-        let output = self.log(action, &format, target, since).await?;
-        for entry in records(&output) {
+        let output = self.log(action, &format, newer, older).await?;
+        let commit = |entry: &[u8]| {
             let entry = String::from_utf8_lossy(entry);
-            let mut fields = entry.split('\u{1f}');
-            let id = fields.next().unwrap_or_default();
-            if fields.any(|found| found.trim() == value) {
-                return CommitId::new(id).map(Some);
-            }
-        }
-        Ok(None)
+            let mut fields = entry.split('\u{1f}').map(str::trim);
+            let id = CommitId::new(fields.next().unwrap_or_default())?;
+            Ok((id, fields.filter(|value| !value.is_empty()).map(str::to_owned).collect()))
+        };
+        records(&output).map(commit).collect()
     }
 
     async fn log(

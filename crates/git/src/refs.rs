@@ -49,19 +49,39 @@ impl Repository {
     /// # Errors
     /// Whatever keeps git from listing them.
     pub async fn attempt_refs(&self) -> Result<Vec<(RefName, CommitId)>, Error> {
+        self.list_refs(&["refs/kapelle/"]).await
+    }
+
+    /// The branches of Kapelle's own that have commits which `commit` has not in its
+    /// history, in order of their names.
+    ///
+    /// # Errors
+    /// Whatever keeps git from listing them.
+    pub async fn unmerged_own_branches(
+        &self,
+        commit: &CommitId,
+    ) -> Result<Vec<(RefName, CommitId)>, Error> {
+        self.list_refs(&[&format!("--no-merged={commit}"), "refs/heads/kapelle/"]).await
+    }
+
+    async fn list_refs(&self, which: &[&str]) -> Result<Vec<(RefName, CommitId)>, Error> {
         let action = "listing references";
         let output = self
             .isolated(action)?
-            .args(["for-each-ref", "--format=%(objectname) %(refname)", "refs/kapelle/"])
+            .args(["for-each-ref", "--format=%(objectname) %(refname)"])
+            .args(which)
             .output()
             .await?;
-        let text = String::from_utf8_lossy(&output);
-        let parse = |line: &str| {
+        let mut found = Vec::new();
+        for line in String::from_utf8_lossy(&output).lines() {
             let (id, name) =
                 line.split_once(' ').ok_or_else(|| Error::unexpected_output(action, &output))?;
-            Ok((RefName::new(name)?, CommitId::new(id)?))
-        };
-        text.lines().map(parse).collect()
+            // People may use our name space too; what we would never make is not ours.
+            if let Ok(name) = RefName::new(name) {
+                found.push((name, CommitId::new(id)?));
+            }
+        }
+        Ok(found)
     }
 
     /// Moves `name` from `old` to `new`; `None` stands for "does not exist". The

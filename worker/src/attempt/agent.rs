@@ -10,7 +10,7 @@ use kapelle_domain::command::{CommandAnswer, CommandKind};
 use kapelle_domain::engine::WorkerRequest;
 use kapelle_domain::ids::CommandSeq;
 use kapelle_git::Workspace;
-use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
+use kapelle_runtime::config::{self, Driver, PromptDelivery};
 use kapelle_runtime::telemetry::Chain;
 
 use super::{Desk, ladder, look};
@@ -111,7 +111,7 @@ fn spec<B>(
             vec![desk.workshop.exe.clone().into(), "__scripted".into(), script.into()]
         }
     };
-    let talks = speaks_lines(agent);
+    let talks = agent.speaks_lines();
     let stdin = match (agent.prompt, talks) {
         (_, true) => Stdin::Piped,
         (PromptDelivery::Stdin, false) => Stdin::Bytes(desk.grant.prompt.clone().into_bytes()),
@@ -154,14 +154,6 @@ fn environment<B>(
     ];
     environment.extend(own.map(|(name, value)| (name.into(), value)));
     environment
-}
-
-/// Whether the agent declares that it understands lines on its standard input.
-fn speaks_lines(agent: &config::Agent) -> bool {
-    match (agent.driver, agent.protocol) {
-        (Driver::Scripted, _) | (Driver::Command, Protocol::Lines) => true,
-        (Driver::Command, Protocol::None) => false,
-    }
 }
 
 /// The time from the agent's start to its end.
@@ -301,7 +293,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             OutputStream::Stdout => OutputLane::Stdout,
             OutputStream::Stderr => OutputLane::Stderr,
         };
-        let structured = (stream == OutputStream::Stdout && speaks_lines(self.agent))
+        let structured = (stream == OutputStream::Stdout && self.agent.speaks_lines())
             .then(|| AgentLine::parse(&text).ok().flatten())
             .flatten();
         match structured {

@@ -34,6 +34,8 @@ const ROUTES: [(&str, &str); 21] = [
     ("post", "/api/v1/shutdown"),
     ("post", "/api/v1/stop"),
     ("post", "/api/v1/tasks/{id}/feedback"),
+    ("post", "/api/v1/commands"),
+    ("put", "/api/v1/workers/{id}/duty"),
 ];
 
 fn document() -> Value {

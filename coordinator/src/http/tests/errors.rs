@@ -92,7 +92,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
 async fn what_makes_sense_only_at_another_time_is_a_conflict() {
     let mut project = Project::start().await;
     let router = over_socket(&project);
-    post(&router, "/api/v1/stop", json!({})).await.check_problem(409, "nothing_to_stop");
+    post(&router, "/api/v1/stop", json!({})).await.check_problem(409, "nothing_matches");
     let run = json!({"select": {"kind": "next"}});
     assert_eq!(post(&router, "/api/v1/runs", run.clone()).await.status, 201);
     let resume = post(&router, "/api/v1/runs/r-1/resume", Value::Null).await;

@@ -134,6 +134,28 @@ async fn pages_follow_each_other_without_gaps() {
     get(&router, "/api/v1/events?after=78.1").await.check_problem(404, "unknown_epoch");
 }
 
+#[tokio::test]
+async fn events_name_tasks_as_people_do() {
+    let project = Project::start().await;
+    let router = over_socket(&project);
+    let mut live = Stream::open(&router, "", None).await;
+    submit(&router).await;
+    stop(&router).await;
+    let all = page(&router, "").await;
+    let events = all["events"].as_array().expect("a list");
+    let streamed: Vec<Value> =
+        live.take(events.len()).await.into_iter().map(|frame| frame.data).collect();
+    assert_eq!(&streamed, events);
+    let of_tasks: Vec<&Value> =
+        events.iter().filter(|event| event["task"] != Value::Null).collect();
+    assert!(of_tasks.len() >= 2, "{all}");
+    for event in of_tasks {
+        assert_eq!((&event["task"], &event["data"]["task"]), (&json!("r-1/1.1"), &json!("r-1/t0")));
+        let message = event["message"].as_str().expect("a message");
+        assert!(message.starts_with("r-1/1.1: "), "{message}");
+    }
+}
+
 /// Wherever a connection breaks, the next one goes on right there, whatever happens in between.
 #[tokio::test]
 async fn a_resumed_stream_has_every_event_once() {

@@ -110,6 +110,13 @@ async fn a_run_is_seen_from_its_start_to_its_end() {
     let stopped = post(&router, "/api/v1/stop", json!({"id": "r-1", "reason": "enough"})).await;
     assert_eq!(stopped.status, 202);
     assert_eq!(stopped.json()["tasks"][0], "r-1/1.1");
+    for (what, body) in
+        [("tasks/1.1/feedback", json!({"text": "x"})), ("stop", json!({"id": "1.1"}))]
+    {
+        let late = post(&router, &format!("/api/v1/{what}"), body).await;
+        let problem = late.check_problem(409, "task_ended");
+        assert!(problem.detail.contains("r-1/1.1"), "{}", problem.detail);
+    }
 }
 
 #[tokio::test]

@@ -126,6 +126,7 @@ fn the_commands_are_these() {
     resume       Go on with a run that was interrupted or did not succeed
     config       Show the configuration and where it comes from
     roadmap      Read the roadmap: parse, check, graph
+    store        Look after the state database: backup, check, restore, migrate
     up           Start a coordinator that stays
     down         End the coordinator that stays
     completions  Print completions for a shell

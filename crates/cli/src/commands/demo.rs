@@ -24,7 +24,7 @@ use crate::host::{Connection, Need};
 use crate::output::{Canvas, Format, Show as _, Tone, of_one_line, to_json};
 use crate::project::STATE_DIRECTORY;
 use crate::render::markdown;
-use crate::view::{EventView, ReportView, RunAccepted, RunRequest, Selection};
+use crate::view::{ReportView, RunAccepted, RunRequest, Selection};
 
 /// The work stream whose agent waits for feedback, and what it is told.
 const FEEDBACK: (&str, &str) = ("2.1", "Bravo");
@@ -34,9 +34,6 @@ const CONCURRENCY: u32 = 3;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long it is left waiting, so that one can see it.
 const LEFT_WAITING: Duration = Duration::from_millis(1_500);
-
-/// How many events are asked for at once.
-const EVENTS_PAGE: u32 = 200;
 
 /// What `demo` takes.
 #[derive(Debug, Args)]
@@ -94,18 +91,12 @@ fn introduce(app: &App, root: &Path) {
     ));
 }
 
-/// A run that came to its end.
-struct Played {
-    report: ReportView,
-    events: Vec<EventView>,
-}
-
 /// Has the roadmap worked through.
 async fn play(
     app: &App,
     connection: &Connection,
     root: &Path,
-) -> Result<(Exit, Option<Played>), Error> {
+) -> Result<(Exit, Option<ReportView>), Error> {
     let client = &connection.client;
     let mut follower = Follower::start(app, connection).await?;
     let request = RunRequest {
@@ -135,21 +126,7 @@ async fn play(
     }
     let report = client.report(&run).await?;
     keep(app, root, &report)?;
-    let events = events_of(client, &run).await?;
-    Ok((exit, Some(Played { report, events })))
-}
-
-async fn events_of(client: &Client, run: &str) -> Result<Vec<EventView>, Error> {
-    let mut events = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.events(after.as_deref(), EVENTS_PAGE, Some(run)).await?;
-        if page.events.is_empty() {
-            return Ok(events);
-        }
-        events.extend(page.events);
-        after = Some(page.next);
-    }
+    Ok((exit, Some(report)))
 }
 
 fn announce(app: &App, accepted: &RunAccepted) -> Result<(), Error> {
@@ -191,7 +168,7 @@ fn keep(app: &App, root: &Path, report: &ReportView) -> Result<(), Error> {
 }
 
 /// Tells what there was to see, and where it is.
-async fn tell(app: &App, repository: &Repository, played: &Played) -> Result<(), Error> {
+async fn tell(app: &App, repository: &Repository, report: &ReportView) -> Result<(), Error> {
     if app.console.format() != Format::Table {
         return Ok(());
     }
@@ -203,7 +180,7 @@ async fn tell(app: &App, repository: &Repository, played: &Played) -> Result<(),
     let canvas = app.console.out();
     let heading = |text: &str| canvas.paint(Tone::Strong, text);
     let mut lines = vec![String::new(), heading("What there was to see")];
-    lines.extend(story::of(&canvas, &played.report, &played.events));
+    lines.extend(story::of(&canvas, report));
     lines.extend([String::new(), heading("git log --oneline")]);
     lines.extend(commits.iter().map(|(commit, subject)| {
         let commit = canvas.paint(Tone::Warn, commit.as_str().get(..7).unwrap_or_default());

@@ -62,7 +62,7 @@ impl StopArgs {
 pub(super) async fn stop(client: &Client, request: StopRequest) -> Result<StopAccepted, Error> {
     match client.stop(&request).await {
         Err(Error::Refused(problem))
-            if request.id.is_none() && problem.code == "nothing_to_stop" =>
+            if request.id.is_none() && problem.code == "nothing_matches" =>
         {
             Ok(StopAccepted { tasks: Vec::new() })
         }

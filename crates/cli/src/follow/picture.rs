@@ -13,20 +13,11 @@ const RUNNING_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Picture {
     detail: RunDetail,
-    /// Key and title of each task, by every name that it goes by.
-    titles: BTreeMap<String, (String, String)>,
 }
 
 impl Picture {
     pub(super) fn new(detail: RunDetail) -> Self {
-        let mut titles = BTreeMap::new();
-        for (index, task) in detail.tasks.iter().enumerate() {
-            let title = (task.key.clone(), task.title.clone());
-            // Events name tasks by their place in the plan.
-            titles.insert(format!("{}/t{index}", task.run), title.clone());
-            titles.insert(task.id.clone(), title);
-        }
-        Self { detail, titles }
+        Self { detail }
     }
 
     /// Takes a newer view.
@@ -48,8 +39,8 @@ impl Picture {
             "task_cancelled" => "cancelled",
             _ => return,
         };
-        let key = event.task.as_ref().and_then(|task| self.titles.get(task)).map(|(key, _)| key);
-        if let Some(task) = self.detail.tasks.iter_mut().find(|task| Some(&task.key) == key) {
+        let mut tasks = self.detail.tasks.iter_mut();
+        if let Some(task) = tasks.find(|task| Some(&task.id) == event.task.as_ref()) {
             state.clone_into(&mut task.state);
         }
         let mut counts = BTreeMap::new();
@@ -109,8 +100,9 @@ impl Picture {
         if live && !steady {
             return None;
         }
-        let subject = match event.task.as_ref().and_then(|task| self.titles.get(task)) {
-            Some((key, title)) => format!("{key} {}", canvas.paint(Tone::Strong, title)),
+        let mut tasks = self.detail.tasks.iter();
+        let subject = match tasks.find(|task| Some(&task.id) == event.task.as_ref()) {
+            Some(task) => format!("{} {}", task.key, canvas.paint(Tone::Strong, &task.title)),
             None => event.task.as_ref().or(event.run.as_ref()).cloned().unwrap_or_default(),
         };
         let time = canvas.paint(Tone::Faint, &clock_time(event.at));
@@ -250,11 +242,8 @@ mod tests {
         for kind in ["attempt_offered", "dependencies_met", "task_submitted"] {
             assert!(!told(kind, true) && !told(kind, false), "{kind}");
         }
-        for name in ["r-42/1.2", "r-42/t1"] {
-            let event = EventView { task: Some(name.to_owned()), ..event("task_failed") };
-            let line = picture.line(&Canvas::plain(), &event, false).expect("a line");
-            assert!(line.ends_with("✘ 1.2 Task parser  as it happened"), "{line}");
-        }
+        let line = picture.line(&Canvas::plain(), &event("task_failed"), false).expect("a line");
+        assert!(line.ends_with("✘ 1.2 Task parser  as it happened"), "{line}");
     }
 
     #[test]

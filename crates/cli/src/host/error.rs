@@ -100,6 +100,9 @@ impl Error {
             Self::Store(kapelle_store::Error::Locked { .. }) => {
                 "it doesn't answer on the project's socket; when it hangs, end that process"
             }
+            Self::Store(kapelle_store::Error::Corrupt { .. }) => {
+                "`kapelle store restore FILE` puts a backup in its place and keeps this one"
+            }
             Self::Repository(_)
             | Self::Store(_)
             | Self::Dispatch(_)

@@ -61,6 +61,13 @@ pub(super) fn attempts_text(canvas: &Canvas, attempts: &[AttemptView]) -> String
         for check in &attempt.checks {
             text.push_str(&check_text(canvas, check));
         }
+        if let Some(reason) = &attempt.refused {
+            let mut lines = reason.lines();
+            let first = lines.next().unwrap_or_default();
+            let sign = State::of_verdict("fail").sign(canvas);
+            push(canvas, &mut text, &format!("      {sign} not integrated: {first}"));
+            push_end(canvas, &mut text, lines);
+        }
     }
     text
 }
@@ -71,13 +78,17 @@ fn check_text(canvas: &Canvas, check: &CheckView) -> String {
     let verdict = State::of_verdict(&check.verdict).show(canvas);
     push(canvas, &mut text, &format!("      {verdict}  {} ({took})", check.name));
     if check.verdict != "pass" {
-        let lines: Vec<&str> = check.detail.lines().collect();
-        // The end of an output says more than its beginning.
-        for line in lines.iter().skip(lines.len().saturating_sub(DETAIL_LINES_MAX)) {
-            push(canvas, &mut text, &format!("        {}", canvas.paint(Tone::Faint, line)));
-        }
+        push_end(canvas, &mut text, check.detail.lines());
     }
     text
+}
+
+/// The end of an output says more than its beginning.
+fn push_end<'l>(canvas: &Canvas, text: &mut String, lines: impl Iterator<Item = &'l str>) {
+    let lines: Vec<&str> = lines.collect();
+    for line in lines.iter().skip(lines.len().saturating_sub(DETAIL_LINES_MAX)) {
+        push(canvas, text, &format!("        {}", canvas.paint(Tone::Faint, line)));
+    }
 }
 
 /// What was said, and what became of it.

@@ -21,6 +21,7 @@ pub(crate) fn run() -> RunView {
         branch: Some("kapelle/r-42".to_owned()),
         head: Some("0123456789abcdef".to_owned()),
         note: Some("the working copy has changes, so results go to a branch".to_owned()),
+        unmerged: true,
         submitted_at: NOW - 125_000,
         finished_at: None,
         concurrency: 3,
@@ -37,6 +38,7 @@ pub(crate) fn finished_run() -> RunView {
         state: "failed".to_owned(),
         branch: Some("main".to_owned()),
         note: None,
+        unmerged: false,
         submitted_at: NOW - 7_200_000,
         finished_at: Some(NOW - 3_600_000),
         counts: counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
@@ -131,7 +133,21 @@ pub(crate) fn failed_attempt() -> AttemptView {
         signal: None,
         changes: Some(ChangesView { files: 3, lines_added: 120, lines_deleted: 8 }),
         result_commit: None,
+        refused: None,
         usage: UsageView::default(),
+    }
+}
+
+pub(crate) fn refused_attempt() -> AttemptView {
+    AttemptView {
+        id: "r-42/1.2#2".to_owned(),
+        number: 2,
+        outcome: Some("completed".to_owned()),
+        summary: None,
+        verdict: Some("pass".to_owned()),
+        checks: Vec::new(),
+        refused: Some("after merging, checks fail: `test`:\nlinking\nerror: twice".to_owned()),
+        ..failed_attempt()
     }
 }
 
@@ -153,7 +169,7 @@ pub(crate) fn report() -> ReportView {
         run: run(),
         tasks: vec![
             one(succeeded(), Vec::new(), Vec::new()),
-            one(active(), vec![failed_attempt()], vec![command()]),
+            one(active(), vec![failed_attempt(), refused_attempt()], vec![command()]),
         ],
         took_ms: 125_000,
     }
@@ -170,6 +186,7 @@ fn stream(id: &str, name: &str, available: bool, reason: Option<&str>) -> Stream
         available,
         reason: reason.map(str::to_owned),
         claimed_by: None,
+        unmerged_in: None,
     }
 }
 

@@ -54,6 +54,9 @@ fn task_section(report: &TaskReport, canvas: &Canvas) -> String {
         for check in &attempt.checks {
             let _ = writeln!(text, "   - {}: {}", escape(&check.name), check.verdict);
         }
+        if let Some(reason) = &attempt.refused {
+            let _ = writeln!(text, "   - not integrated: {}", escape(reason));
+        }
     }
     text
 }
@@ -87,7 +90,7 @@ mod tests {
         | | Stream | Result | Tries |
         |---|---|---|---|
         | ✔ succeeded | 1.1 A \| pipe and \<script\> | `fedcba9876` | 0 |
-        | ● working | 1.2 Task parser | edit src/api.rs | 1 |
+        | ● working | 1.2 Task parser | edit src/api.rs | 2 |
 
         ## 1.2 Task parser
 
@@ -95,6 +98,8 @@ mod tests {
            I have written the parser.
            - fmt: pass
            - test: fail
+        2. completed, 1m30s, 3 files, +120 -8
+           - not integrated: after merging, checks fail: \`test\`: linking error: twice
         "#);
     }
 }

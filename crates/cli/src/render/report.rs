@@ -68,6 +68,7 @@ mod tests {
           ██████░░░░░░░░░░░░░░  1/3 in 2m05s  ✔ 1 succeeded  ● 1 working  ○ 1 blocked
           results go to kapelle/r-42 at 0123456789
           the working copy has changes, so results go to a branch
+          not merged yet: git merge kapelle/r-42
 
         ✔ succeeded  1.1  Storage
           integrated as fedcba9876
@@ -79,6 +80,10 @@ mod tests {
               ✘ fail  test (12s)
                 test parser::dots ... FAILED
                 assertion failed
+          ✔ try 2: completed, 1m30s, 3 files, +120 -8, laptop
+              ✘ not integrated: after merging, checks fail: `test`:
+                linking
+                error: twice
           › use the existing tokenizer (told to try 2)
 
         used $1.84, 12.3k tokens in, 1.2k out

@@ -109,6 +109,9 @@ pub(super) fn header(canvas: &Canvas, run: &RunView) -> String {
     if let Some(note) = &run.note {
         lines.push(format!("  {note}"));
     }
+    if let Some(branch) = run.branch.as_ref().filter(|_| run.unmerged) {
+        lines.push(format!("  not merged yet: git merge {branch}"));
+    }
     let mut text: String = lines.iter().map(|line| canvas.fit(line) + "\n").collect();
     text.push('\n');
     text
@@ -177,6 +180,7 @@ mod tests {
           ██████░░░░░░░░░░░░░░  1/3 in 2m05s  ✔ 1 succeeded  ● 1 working  ○ 1 blocked
           results go to kapelle/r-42 at 0123456789
           the working copy has changes, so results go to a branch
+          not merged yet: git merge kapelle/r-42
 
           ✔ succeeded  1.1  Storage                                   integrated
           ● working    1.2  Task parser  1m02s  try 2  claude@laptop  $0.21  edit src/a…

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::output::{Canvas, Show, plural};
-use crate::view::{FeedbackAccepted, StopAccepted};
+use crate::view::{Delivery, FeedbackAccepted, StopAccepted};
 
 impl Show for StopAccepted {
     fn text(&self, canvas: &Canvas) -> String {
@@ -25,9 +25,18 @@ impl Show for StopAccepted {
 
 impl Show for FeedbackAccepted {
     fn text(&self, _: &Canvas) -> String {
-        match self.attempt {
-            Some(attempt) => format!("{}: the agent of try {attempt} is told.\n", self.task),
-            None => format!("{}: the next try is told.\n", self.task),
+        match (self.delivery, self.attempt) {
+            (Delivery::Now, Some(attempt)) => {
+                format!("{}: the agent of try {attempt} is told.\n", self.task)
+            }
+            (Delivery::NextAttempt, Some(attempt)) => format!(
+                "{}: the agent of try {attempt} takes no messages while it works; \
+                 the next try is told, if there is one.\n",
+                self.task
+            ),
+            (Delivery::Now | Delivery::NextAttempt, None) => {
+                format!("{}: the next try is told.\n", self.task)
+            }
         }
     }
 
@@ -52,8 +61,11 @@ mod tests {
           ■ r-1/1.2
         ");
         assert_eq!(stopped(&[]).text(&canvas), "Nothing was running.\n");
-        let told = |attempt| FeedbackAccepted { task: "r-1/1.1".to_owned(), seq: 1, attempt };
-        assert_eq!(told(Some(2)).text(&canvas), "r-1/1.1: the agent of try 2 is told.\n");
-        assert_eq!(told(None).text(&canvas), "r-1/1.1: the next try is told.\n");
+        let told = |attempt, delivery| {
+            FeedbackAccepted { task: "r-1/1.1".to_owned(), seq: 1, attempt, delivery }.text(&canvas)
+        };
+        assert_eq!(told(Some(2), Delivery::Now), "r-1/1.1: the agent of try 2 is told.\n");
+        assert_eq!(told(None, Delivery::NextAttempt), "r-1/1.1: the next try is told.\n");
+        insta::assert_snapshot!(told(Some(2), Delivery::NextAttempt), @"r-1/1.1: the agent of try 2 takes no messages while it works; the next try is told, if there is one.");
     }
 }

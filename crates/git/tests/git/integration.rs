@@ -161,6 +161,36 @@ async fn results_merge_into_one_line_of_commits() {
 }
 
 #[tokio::test]
+async fn a_branch_of_ours_is_unmerged_until_it_is_merged_or_gone() {
+    let fixture = Fixture::with(&[("a", "0\n")]).await;
+    let base = fixture.head();
+    let repository = &fixture.repository;
+    let work = fixture.result("one", &base, |tree| write(&tree.join("b"), "1\n")).await;
+    let text = "feat: one\n\nKapelle-Task: 1.1\n";
+    let merged = repository.merge_squash(&base, &work, &[], &message(text)).await.unwrap().commit;
+    let own = RefName::own_branch("r-1").unwrap();
+    repository.create_ref(&own, &merged).await.unwrap();
+    fixture.git(&["branch", "other", merged.as_str()]);
+    // Git takes this name, we would not.
+    fixture.git(&["update-ref", "refs/heads/kapelle/-x", merged.as_str()]);
+    let unmerged = async || repository.unmerged_own_branches(&fixture.head()).await.unwrap();
+    assert_eq!(unmerged().await, [(own.clone(), merged.clone())]);
+    let values = async |older: &CommitId| {
+        repository.trailer_values("Kapelle-Task", older, &merged).await.unwrap()
+    };
+    assert_eq!(values(&base).await, ["1.1"]);
+    fixture.commit(&[("c", "1\n")], "meanwhile");
+    assert_eq!(unmerged().await.len(), 1);
+    fixture.git(&["merge", "--quiet", "--no-edit", "kapelle/r-1"]);
+    assert_eq!(unmerged().await, []);
+    assert!(values(&fixture.head()).await.is_empty());
+    fixture.git(&["reset", "--quiet", "--hard", base.as_str()]);
+    assert_eq!(unmerged().await.len(), 1);
+    fixture.git(&["branch", "--quiet", "-D", "kapelle/r-1"]);
+    assert_eq!(unmerged().await, []);
+}
+
+#[tokio::test]
 async fn conflicts_are_named() {
     let fixture = Fixture::with(&[("a", "1\n"), ("b ö\n", "1\n"), ("c", "1\n")]).await;
     let base = fixture.head();

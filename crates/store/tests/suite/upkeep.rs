@@ -1,7 +1,6 @@
 //! Copies, checkpoints, and the proof that tables and log agree.
 
 use kapelle_domain::attempt::Outcome;
-use kapelle_domain::engine::Input;
 use kapelle_domain::ids::RunId;
 use kapelle_domain::policy::Limits;
 use kapelle_store::{Checkpoint, Error, Mode, OpenOptions, Store};
@@ -39,6 +38,73 @@ async fn a_backup_is_a_store_of_its_own() {
     copy.verify_fold(Limits::default()).await.expect("tables that say what the log says");
     let again = store.backup(&target).await;
     assert!(again.is_err(), "what is there must not be overwritten");
+}
+
+#[tokio::test]
+async fn a_backup_takes_the_place_of_a_store_and_nothing_is_lost() {
+    let place = Place::new();
+    let store = place.lead().await;
+    let mut stage = some_history(&store, 3).await;
+    let backup = place.file("backup.db");
+    let kept = stage.last_seq;
+    store.backup(&backup).await.expect("a backup");
+    stage.submit(stage::run(9, 1), vec![stage::task("late", &[])]);
+    stage.commit(&store).await.expect("a commit after the backup");
+    let led = Store::restore(&backup, &place.path()).await;
+    assert!(matches!(led, Err(Error::Locked { .. })), "{led:?}");
+    // As after a crash: the newest commits are in the log only.
+    let crashed = Place::new();
+    for name in ["state.db", "state.db-wal"] {
+        std::fs::copy(place.file(name), crashed.file(name)).expect("a copy");
+    }
+    store.close().await.expect("an orderly end");
+
+    for (at, first) in [(&place, true), (&crashed, true), (&place, false)] {
+        let restored = Store::restore(&backup, &at.path()).await.expect("a restore");
+        assert_eq!(restored.folded.events, kept.0);
+        let store = at.lead().await;
+        assert_eq!(store.last_seq().await.expect("the end of its log"), kept);
+        store.close().await.expect("an orderly end");
+        let aside = at.file(if first { "state.db.replaced" } else { "state.db.replaced-2" });
+        assert_eq!(restored.replaced.as_deref(), Some(aside.as_path()));
+        if first {
+            let options = OpenOptions { path: aside, mode: Mode::Read, new_epoch: 0 };
+            let old = Store::open(options).await.expect("what was there before");
+            assert_eq!(old.last_seq().await.expect("the end of its log"), stage.last_seq);
+        }
+        assert!(!at.file("state.db.restoring").exists());
+    }
+}
+
+#[tokio::test]
+async fn only_a_sound_backup_takes_the_place_of_a_store() {
+    let place = Place::new();
+    let store = place.lead().await;
+    let stage = some_history(&store, 3).await;
+    store.close().await.expect("an orderly end");
+    let broken = Place::new();
+    std::fs::copy(place.path(), broken.path()).expect("a copy");
+    broken.tamper("UPDATE task SET record = replace(record, 'failed', 'cancelled')").await;
+    let other = place.file("text.db");
+    std::fs::write(&other, "no database at all, but long enough to be looked at".repeat(99))
+        .expect("a file");
+    for bad in [broken.path(), other, place.file("none.db")] {
+        let refused = Store::restore(&bad, &place.path()).await;
+        assert!(refused.is_err(), "{bad:?}: {refused:?}");
+        let store = place.lead().await;
+        assert_eq!(store.last_seq().await.expect("the end of its log"), stage.last_seq);
+        store.close().await.expect("an orderly end");
+        assert!(!place.file("state.db.replaced").exists());
+    }
+    // Where the store is beyond help, or gone, a backup helps.
+    let backup = place.file("backup.db");
+    std::fs::copy(place.path(), &backup).expect("a copy");
+    std::fs::write(place.path(), "damage").expect("a file");
+    Store::restore(&backup, &place.path()).await.expect("a restore");
+    std::fs::remove_file(place.path()).expect("it is there");
+    let restored = Store::restore(&backup, &place.path()).await.expect("a restore");
+    assert_eq!(restored.replaced, None);
+    assert_eq!(place.lead().await.last_seq().await.expect("the end"), stage.last_seq);
 }
 
 #[tokio::test]
@@ -112,7 +178,7 @@ async fn a_run_that_was_forgotten_and_resumed_can_be_replayed() {
     assert!(stage.world.run(first).is_none(), "it must be forgotten for this to say anything");
     let (record, tasks) = store.load_run(first).await.expect("a load").expect("the run");
     stage.world.recall(first, record, tasks, stage.now).expect("a run that fits");
-    stage.give(Input::Resume { run: first }).expect("a resumption");
+    stage.give(crate::stage::resume(first)).expect("a resumption");
     stage.commit(&store).await.expect("a commit");
     let folded =
         store.verify_fold(Limits::default()).await.expect("tables that say what the log says");

@@ -1,21 +1,14 @@
 //! The episodes of the demonstration, as they really went. Pure.
 
 use crate::output::{Canvas, State, Tone, of_one_line};
-use crate::render::what;
-use crate::view::{AttemptView, EventView, ReportView, TaskReport};
+use crate::view::{AttemptView, ReportView, TaskReport};
 
 /// The lines that tell them: what came in between, and how it ended all the same.
-pub(super) fn of(canvas: &Canvas, report: &ReportView, events: &[EventView]) -> Vec<String> {
+pub(super) fn of(canvas: &Canvas, report: &ReportView) -> Vec<String> {
     let mut lines = Vec::new();
     for task in &report.tasks {
-        let mut twists: Vec<String> = task.attempts.iter().filter_map(failed_check).collect();
-        // Events name tasks by their place in the plan, or by their key.
-        let index = report.tasks.iter().position(|other| other.task.id == task.task.id);
-        let place = index.map(|index| format!("{}/t{index}", report.run.id));
-        let names = [Some(task.task.id.clone()), place];
-        let refused =
-            |event: &&EventView| event.kind == "integration_refused" && names.contains(&event.task);
-        twists.extend(events.iter().filter(refused).map(what));
+        let mut twists: Vec<String> =
+            task.attempts.iter().filter_map(|one| failed_check(one).or(refusal(one))).collect();
         twists.extend(task.commands.iter().map(|said| {
             let attempt = said.attempt.map(|attempt| format!(" in try {attempt}"));
             let text = of_one_line(&said.text);
@@ -56,24 +49,17 @@ fn failed_check(attempt: &AttemptView) -> Option<String> {
     Some(format!("try {}: the check `{}` failed: {reason}", attempt.number, check.name))
 }
 
+/// Why the result of an attempt was not integrated.
+fn refusal(attempt: &AttemptView) -> Option<String> {
+    let reason = of_one_line(attempt.refused.as_deref()?);
+    Some(format!("try {} was not integrated: {reason}", attempt.number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::render::fixtures;
     use crate::view::{CheckView, CommandView};
-
-    fn event(kind: &str, task: &str) -> EventView {
-        EventView {
-            id: "e.1".to_owned(),
-            seq: 1,
-            at: 0,
-            kind: kind.to_owned(),
-            run: Some("r-42".to_owned()),
-            task: Some(task.to_owned()),
-            message: format!("{task}: merge conflict in kit.sh"),
-            data: serde_json::Value::Null,
-        }
-    }
 
     #[test]
     fn only_what_really_happened_is_told() {
@@ -82,12 +68,15 @@ mod tests {
             task.attempts.clear();
             task.commands.clear();
         }
-        assert_eq!(of(&Canvas::plain(), &report, &[]), [""; 0]);
+        assert_eq!(of(&Canvas::plain(), &report), [""; 0]);
         let detail = "average 1 2 6: expected 3, got 5\nFAILED tests/average.sh\n".to_owned();
         let check =
             CheckView { name: "tests".to_owned(), verdict: "fail".to_owned(), detail, took_ms: 1 };
         let attempt = AttemptView { checks: vec![check], ..fixtures::failed_attempt() };
         report.tasks[0].attempts = vec![attempt];
+        let refused = Some("merge conflict in kit.sh".to_owned());
+        let attempt = AttemptView { refused, checks: Vec::new(), ..fixtures::failed_attempt() };
+        report.tasks[1].attempts = vec![attempt];
         report.tasks[1].commands = vec![CommandView {
             kind: "feedback".to_owned(),
             reason: None,
@@ -97,13 +86,12 @@ mod tests {
             state: "applied".to_owned(),
             attempt: Some(1),
         }];
-        let events = [event("integration_refused", "r-42/t1"), event("task_succeeded", "r-42/t0")];
-        insta::assert_snapshot!(of(&Canvas::plain(), &report, &events).join("\n"), @r#"
+        insta::assert_snapshot!(of(&Canvas::plain(), &report).join("\n"), @r#"
           1.1 Storage
             ↻ try 1: the check `tests` failed: average 1 2 6: expected 3, got 5
             ✔ try 1 was merged as fedcba9
           1.2 Task parser
-            ↻ merge conflict in kit.sh
+            ↻ try 1 was not integrated: merge conflict in kit.sh
             ↻ feedback "Bravo" was applied in try 1
             ● working
         "#);

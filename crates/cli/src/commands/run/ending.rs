@@ -62,7 +62,7 @@ fn next(report: &ReportView) -> Vec<String> {
         hints.push(format!("kapelle resume {} tries the rest again", run.id));
     }
     hints.push(format!("kapelle report {} tells it all", run.id));
-    if let Some(branch) = run.branch.as_deref().filter(|branch| branch.starts_with("kapelle/")) {
+    if let Some(branch) = run.branch.as_deref().filter(|_| run.unmerged) {
         hints.push(format!("git merge {branch} takes the results into your branch"));
     }
     hints
@@ -120,7 +120,7 @@ mod tests {
         git merge kapelle/r-42 takes the results into your branch
         ");
         let mut merged = report("succeeded", &[]);
-        merged.run.branch = Some("main".to_owned());
+        merged.run.unmerged = false;
         assert_eq!(next(&merged), ["kapelle report r-42 tells it all"]);
     }
 }

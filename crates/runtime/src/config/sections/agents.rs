@@ -89,6 +89,16 @@ impl Default for Agent {
 }
 
 impl Agent {
+    /// Whether it speaks agent lines on its standard output, and takes them on its standard input
+    /// while it works.
+    #[must_use]
+    pub fn speaks_lines(&self) -> bool {
+        match (self.driver, self.protocol) {
+            (Driver::Scripted, _) | (Driver::Command, Protocol::Lines) => true,
+            (Driver::Command, Protocol::None) => false,
+        }
+    }
+
     pub(in super::super) fn validate(&self, name: &str) -> Result<(), Invalid> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || !name.chars().all(plain) {
