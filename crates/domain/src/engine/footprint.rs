@@ -34,6 +34,9 @@ impl Footprint {
     pub(super) fn of(task: &Task, timeouts: &Timeouts) -> Self {
         let attempt = task.live_attempt();
         let held = attempt.filter(|attempt| attempt.phase.is_held());
+        let open = !task.record.state.is_ended();
+        // One that has ended waits for nothing any more.
+        let deferral = task.record.deferred.as_ref().filter(|_| open);
         Self {
             startable: task.is_startable().then(|| task.priority()),
             live: attempt.is_some(),
@@ -42,9 +45,9 @@ impl Footprint {
                 .and_then(|attempt| attempt.grant.as_ref())
                 .map(|grant| grant.worker.clone()),
             due: due(task, timeouts),
-            deferred_until: task.record.deferred.as_ref().map(|deferral| deferral.until),
-            open: !task.record.state.is_ended(),
-            ended: task.record.state.is_ended(),
+            deferred_until: deferral.map(|deferral| deferral.until),
+            open,
+            ended: !open,
         }
     }
 
