@@ -82,8 +82,13 @@ fn due(task: &Task, timeouts: &Timeouts) -> Option<Timestamp> {
     let attempt = task.live_attempt()?;
     let overdue = overdue_at(attempt, timeouts);
     match attempt.phase {
+        Phase::Claimed | Phase::Running | Phase::Suspect if attempt.report_waits => None,
         Phase::Offered => Some(attempt.offered_at.after(OFFER_TTL)),
-        Phase::Claimed => attempt.grant.as_ref().map(|grant| grant.at.after(timeouts.claim)),
+        // A coordinator that has just started gives the whole time again.
+        Phase::Claimed => {
+            let begun = attempt.grant.as_ref().map(|grant| grant.at.max(attempt.watched_from));
+            begun.map(|at| at.after(timeouts.claim))
+        }
         Phase::Running => {
             let suspect = attempt.renewed_at.after(timeouts.lease_ttl);
             Some(overdue.map_or(suspect, |overdue| overdue.min(suspect)))
