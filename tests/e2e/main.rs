@@ -3,4 +3,5 @@
 mod bad_input;
 mod kills;
 mod runs;
+mod spool;
 mod terminals;
