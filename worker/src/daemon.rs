@@ -339,3 +339,6 @@ pub(crate) async fn ask<B: WorkerEnd>(
         wait = (wait * 2).min(REPEAT.1);
     }
 }
+
+#[cfg(test)]
+mod tests;
