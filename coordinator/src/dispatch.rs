@@ -22,6 +22,7 @@ use kapelle_domain::engine::{Answer, Effect, Input, Moment, World};
 use kapelle_domain::event::Recorded;
 use kapelle_domain::ids::{EventSeq, RunId, Timestamp};
 use kapelle_domain::policy::Limits;
+use kapelle_domain::worker::Held;
 use kapelle_runtime::clock::Clock;
 use kapelle_store::Store;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
@@ -110,6 +111,8 @@ pub struct Parts<B> {
     pub store: Arc<Store>,
     /// The limits over all runs.
     pub limits: Limits,
+    /// The attempts whose final reports lie on this machine's disk.
+    pub reported: Vec<Held>,
     /// The coordinator's end of the bus.
     pub bus: B,
     /// The clock.
@@ -161,7 +164,8 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         let mut dispatch = Self { parts, world, last_seq, random, asks, events, stale: true };
         dispatch.reload().await?;
         let mut recovery = Pending::default();
-        dispatch.decide(&mut recovery, Input::Recover, None);
+        let reported = std::mem::take(&mut dispatch.parts.reported);
+        dispatch.decide(&mut recovery, Input::Recover { reported }, None);
         dispatch.finish(recovery).await?;
         Ok((dispatch, engine))
     }

@@ -85,6 +85,7 @@ impl Stage {
         let parts = Parts {
             store: Arc::clone(&store),
             limits: Limits::default(),
+            reported: Vec::new(),
             bus: coordinator_end,
             clock: clock.clone(),
             seed: identity::seed(),

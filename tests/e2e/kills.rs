@@ -89,7 +89,7 @@ fn check_leftovers(project: &Project) {
     assert_eq!(project.git(&["status", "--porcelain"]), "");
     assert_eq!(project.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
     project.git(&["fsck", "--no-dangling"]);
-    for place in ["work", "results"] {
+    for place in ["work", "results", "spool"] {
         let left =
             std::fs::read_dir(project.root().join(".kapelle").join(place)).expect("a directory");
         let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();

@@ -3,5 +3,6 @@
 mod bad_input;
 mod kills;
 mod runs;
+mod spool;
 mod store;
 mod terminals;

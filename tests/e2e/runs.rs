@@ -308,3 +308,47 @@ fn the_demonstration_shows_what_it_promises() {
         assert!(finished.stdout.contains(words), "`{words}` is not in {}", finished.stdout);
     }
 }
+
+#[test]
+fn an_agent_of_lines_gets_its_prompt_the_way_it_wants_it() {
+    for (prompt, find) in [
+        ("stdin", "read -r line; echo \"$line\""),
+        ("argument", "echo \"$0\""),
+        ("file", "cat \"$0\""),
+    ] {
+        let agent =
+            format!("{find} > got; echo '{{\"kapelle\":1,\"type\":\"message\",\"text\":\"hi\"}}'");
+        let project = Project::with_streams(&[stream("1.1", "Ask", &[])], &agent, "");
+        let lines = format!("    prompt: {prompt}\n    protocol: lines\nretry:");
+        let config = project.read("kapelle.yaml").replacen("retry:", &lines, 1);
+        project.write("kapelle.yaml", &config);
+        project.git(&["commit", "--quiet", "-am", "lines"]);
+        let finished = project.kapelle(&["run"]);
+        assert_eq!(finished.code, Some(0), "{prompt}: {finished:?}");
+        let got = project.read("got");
+        assert!(got.contains("# Work stream 1.1: Ask"), "{prompt}: {got}");
+        if prompt == "stdin" {
+            assert!(got.starts_with("{\"kapelle\":1,\"type\":\"prompt\",\"id\":0,"), "{got}");
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_reports_a_failure_has_failed_whatever_its_exit_code() {
+    let agent = "echo x > file; echo '{\"kapelle\":1,\"type\":\"end\",\"outcome\":\"failed\",\"text\":\"beyond me\"}'";
+    for verify in ["", "verify: {enabled: false}\n"] {
+        let project = Project::with_streams(&[stream("1.1", "Fail", &[])], agent, verify);
+        let lines = "    protocol: lines\nretry:";
+        let config = project.read("kapelle.yaml").replacen("retry:", lines, 1);
+        project.write("kapelle.yaml", &config);
+        project.git(&["commit", "--quiet", "-am", "lines"]);
+        let finished = project.kapelle(&["run"]);
+        assert_eq!(finished.code, Some(10), "{finished:?}");
+        assert!(project.integrated("main").is_empty());
+        let report = project.json(&["report", "--json"]);
+        let first = &report["tasks"][0]["attempts"][0];
+        assert_eq!((&first["outcome"], &first["exit_code"]), (&"agent_failed".into(), &0.into()));
+        let reported = "the agent reported a failure: beyond me";
+        assert_eq!(first["summary"], reported, "{report}");
+    }
+}

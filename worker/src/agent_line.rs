@@ -13,7 +13,8 @@ use thiserror::Error;
 /// The version of the format, the value of the field `kapelle` in each line.
 pub const VERSION: u64 = 1;
 
-/// The longest line of either side, its end not counted, in bytes.
+/// The longest line of an agent, its end not counted, in bytes. A worker's are no longer, but for
+/// the prompt.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What an agent tells its worker.
@@ -131,6 +132,13 @@ pub enum FailureKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum WorkerLine {
+    /// The task: the first line, where the agent has its prompt on standard input.
+    Prompt {
+        /// [`PROMPT_ID`]; nobody waits for its acknowledgment.
+        id: u64,
+        /// The prompt.
+        text: String,
+    },
     /// Advice on the work in progress.
     Feedback {
         /// The number to acknowledge.
@@ -166,7 +174,8 @@ impl WorkerLine {
     #[must_use]
     pub fn id(&self) -> u64 {
         match self {
-            Self::Feedback { id, .. }
+            Self::Prompt { id, .. }
+            | Self::Feedback { id, .. }
             | Self::Answer { id, .. }
             | Self::Redirect { id, .. }
             | Self::Interrupt { id } => *id,
@@ -188,6 +197,15 @@ impl WorkerLine {
     }
 }
 
+/// The number of a [`WorkerLine::Prompt`], which no other line has.
+pub const PROMPT_ID: u64 = 0;
+
+/// The line that gives an agent its prompt; [`WorkerLine::Prompt`] ready to be written.
+#[must_use]
+pub fn prompt(text: &str) -> String {
+    WorkerLine::Prompt { id: PROMPT_ID, text: text.to_owned() }.to_line()
+}
+
 /// The line that gives an agent advice; [`WorkerLine::Feedback`] ready to be written.
 #[must_use]
 pub fn feedback(id: u64, text: &str) -> String {
@@ -207,6 +225,10 @@ impl AgentLine {
     /// When it calls itself an agent line and is none that is understood. Treat it as plain
     /// output, and say so to whoever wrote the agent.
     pub fn parse(line: &str) -> Result<Option<Self>, Error> {
+        let line = line.trim();
+        if line.len() > LINE_BYTES_MAX && line.contains("\"kapelle\"") {
+            return Err(Error::TooLong { bytes: line.len() });
+        }
         Ok(parse::<wire::Line>(line)?.map(Self::from))
     }
 
@@ -301,9 +323,6 @@ fn parse<T: for<'de> Deserialize<'de>>(line: &str) -> Result<Option<T>, Error> {
     let line = line.trim();
     if !line.starts_with('{') || !line.contains("\"kapelle\"") {
         return Ok(None);
-    }
-    if line.len() > LINE_BYTES_MAX {
-        return Err(Error::TooLong { bytes: line.len() });
     }
     let version = match serde_json::from_str::<Head>(line) {
         Ok(Head { kapelle: Some(version) }) => version,

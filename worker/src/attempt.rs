@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The agent works in a clone of its own. What it leaves is read by us after every one of its
-//! processes has ended; its word that it is done is only the first of the checks.
+//! processes has ended; its word that it is done is only the first of the checks. What is said in
+//! between, and what comes of it, is on disk before it is sent: see [`crate::spool`].
 
 mod agent;
 mod result;
@@ -27,7 +28,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::Supervisor;
-use crate::transcript::Transcript;
+use crate::spool;
+use crate::spool::attempt::{AttemptSpool, Owner};
+use crate::transcript::{Delivery, Transcript};
 use crate::verify::Verifier;
 
 /// Everything that attempts need, the same for all of a worker.
@@ -63,6 +66,8 @@ pub struct Workshop {
     pub kept: PathBuf,
     /// Where results are laid for the coordinator; absolute.
     pub results: PathBuf,
+    /// Where attempts have their spools; absolute, and of this worker alone.
+    pub spools: PathBuf,
     /// The roadmap's path in the repository, if there is one: the integrator's to write.
     pub roadmap: Option<String>,
     /// Marks every process of this project's attempts.
@@ -104,22 +109,52 @@ impl<B> Desk<'_, B> {
     }
 }
 
-/// Makes an attempt. `None` when there is nothing to report: the attempt is somebody else's, or
-/// the worker ends and says so itself.
+/// What an attempt has come to.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// `None` when there is nothing to report: the attempt is somebody else's, or the worker ends
+    /// and says so itself.
+    pub(crate) report: Option<Report>,
+    /// The transcript on its way. `None` when there was no room to keep one.
+    pub(crate) delivery: Option<Delivery>,
+}
+
+impl Workshop {
+    /// How much of an attempt's transcript may wait on disk: all that is kept of its agent's
+    /// output, even where each character is written as two, and what the worker itself says.
+    pub(crate) fn spool_quota(&self) -> u64 {
+        self.limits.output_bytes.0.saturating_mul(2).saturating_add(1 << 20)
+    }
+
+    async fn make_spool(&self, owner: Owner) -> Result<AttemptSpool, spool::Error> {
+        let (root, quota) = (self.spools.clone(), self.spool_quota());
+        let made = tokio::task::spawn_blocking(move || AttemptSpool::create(&root, owner, quota));
+        made.await.unwrap_or(Err(spool::Error::Broken))
+    }
+}
+
+/// Makes an attempt. Its report, if there is one, is on disk when this returns.
 pub(crate) async fn run<B: WorkerEnd>(
     bus: &B,
     holder: &Holder,
     grant: &Grant,
     workshop: &Workshop,
     orders: &Orders,
-) -> Option<Report> {
+) -> Made {
+    let spool = match workshop.make_spool(Owner::of(grant, &holder.worker)).await {
+        Ok(spool) => spool,
+        Err(error) => {
+            let summary = format!("its transcript could not be begun: {}", Chain(&error));
+            let report = Some(Report::stated(Outcome::Infrastructure, summary));
+            return Made { report, delivery: None };
+        }
+    };
     let (transcript, delivery) =
-        Transcript::begin(bus.clone(), holder.clone(), workshop.clock.clone());
+        Transcript::begin(bus.clone(), holder.clone(), workshop.clock.clone(), spool);
     let desk = Desk { bus, holder, grant, workshop, orders, transcript };
     let report = make(&desk).await;
-    drop(desk);
-    delivery.finish().await;
-    report
+    desk.transcript.close();
+    Made { report, delivery: Some(delivery) }
 }
 
 async fn make<B: WorkerEnd>(desk: &Desk<'_, B>) -> Option<Report> {
@@ -127,6 +162,7 @@ async fn make<B: WorkerEnd>(desk: &Desk<'_, B>) -> Option<Report> {
         Ok(prepared) => prepared,
         Err(report) => {
             desk.transcript.say(&report.summary);
+            desk.transcript.keep_report(report.clone()).await;
             return Some(report);
         }
     };
@@ -136,6 +172,9 @@ async fn make<B: WorkerEnd>(desk: &Desk<'_, B>) -> Option<Report> {
         agent::Work::Impossible(report) => Some(report),
         agent::Work::Abandoned => None,
     };
+    if let Some(report) = &report {
+        desk.transcript.keep_report(report.clone()).await;
+    }
     clean_up(desk, directory, report.as_ref()).await;
     report
 }

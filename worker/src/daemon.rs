@@ -6,17 +6,18 @@
 //! ```
 //!
 //! It never decides what runs, and nothing starts before the coordinator has granted it. A
-//! request without an answer is repeated; a report until it is recorded or refused.
+//! request without an answer is repeated; a report until it is recorded or refused. What an
+//! earlier process of this worker has finished and not delivered is delivered first.
+
+mod ending;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kapelle_bus::{Poke, Pokes as _, Refusal, Taken as _, WorkerEnd};
-use kapelle_domain::engine::{
-    Answer, Claim, Grant, Holder, Rejection, Standing, Verdict, WorkerRequest,
-};
-use kapelle_domain::ids::{AttemptId, RequestId, SessionEpoch, WorkerId};
+use kapelle_domain::engine::{Answer, Claim, Holder, Rejection, Standing, Verdict, WorkerRequest};
+use kapelle_domain::ids::{AttemptId, Fence, RequestId, SessionEpoch, Timestamp, WorkerId};
 use kapelle_domain::placement::Class;
 use kapelle_domain::worker::{Held, Registration};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -24,6 +25,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, Orders, Workshop};
+use crate::spool::attempt::{Found, take_over};
+use ending::LATE_TRANSCRIPTS_MAX;
 
 /// The wait before a request that was not recorded is repeated, doubled up to the second.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -67,6 +70,10 @@ struct Session<B> {
     classes: watch::Sender<Arc<[Class]>>,
     /// Prove life now.
     hailed: Notify,
+    /// Places for transcripts that arrive late.
+    late: Semaphore,
+    /// The worker takes nothing new any more.
+    ending: CancellationToken,
 }
 
 /// An attempt that is being made.
@@ -80,14 +87,28 @@ impl<B: WorkerEnd> Worker<B> {
     ///
     /// # Errors
     /// When it can't go on.
-    pub async fn run(self, drain: CancellationToken, stop: CancellationToken) -> Result<(), Error> {
-        let session = Arc::new(self.register().await?);
+    pub async fn run(
+        mut self,
+        drain: CancellationToken,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut found = self.find().await;
+        let (session, standing) = self.register().await?;
+        let session = Arc::new(session);
         let slots = usize::try_from(self.registration.slots).unwrap_or(usize::MAX);
         let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
         let mut services = JoinSet::new();
         services.spawn(listen(Arc::clone(&session)));
         services.spawn(beat(Arc::clone(&session), self.heartbeat));
+        ending::settle_the_past(&session, &mut found, &standing.verdicts).await;
         let mut attempts: JoinSet<()> = JoinSet::new();
+        for found in found {
+            // The coordinator counts what is reported as held until it has the report.
+            let slot =
+                found.report.as_ref().and_then(|_| Arc::clone(&slots).try_acquire_owned().ok());
+            let clock = self.workshop.clock.clone();
+            attempts.spawn(ending::hand_in(Arc::clone(&session), found, clock, slot));
+        }
         let mut request = self.first_request;
         let ended = loop {
             tokio::select! {
@@ -117,17 +138,33 @@ impl<B: WorkerEnd> Worker<B> {
         ended
     }
 
-    async fn register(&self) -> Result<Session<B>, Error> {
+    /// Takes over what earlier processes have left. What is finished belongs to the inventory.
+    async fn find(&mut self) -> Vec<Found> {
+        let (root, quota) = (self.workshop.spools.clone(), self.workshop.spool_quota());
+        let now = Timestamp(self.workshop.clock.now());
+        let taken = tokio::task::spawn_blocking(move || take_over(&root, quota, now)).await;
+        let found = taken.unwrap_or_default();
+        let finished = found.iter().filter(|found| found.report.is_some());
+        self.registration.inventory.extend(finished.map(|found| found.spool.owner().held()));
+        found
+    }
+
+    async fn register(&self) -> Result<(Session<B>, Standing), Error> {
         let request = WorkerRequest::Register(self.registration.clone());
         match ask(&self.bus, request).await? {
-            Ok(Answer::Registered { session, standing }) => Ok(Session {
-                bus: self.bus.clone(),
-                worker: self.registration.worker.clone(),
-                epoch: session,
-                held: Mutex::default(),
-                classes: watch::Sender::new(standing.classes.into()),
-                hailed: Notify::new(),
-            }),
+            Ok(Answer::Registered { session, standing }) => {
+                let session = Session {
+                    bus: self.bus.clone(),
+                    worker: self.registration.worker.clone(),
+                    epoch: session,
+                    held: Mutex::default(),
+                    classes: watch::Sender::new(standing.classes.clone().into()),
+                    hailed: Notify::new(),
+                    late: Semaphore::new(LATE_TRANSCRIPTS_MAX),
+                    ending: CancellationToken::new(),
+                };
+                Ok((session, standing))
+            }
             Ok(_) => Err(Error::Bus(kapelle_bus::Error::NoAnswer)),
             Err(rejection) => Err(Error::Refused(rejection)),
         }
@@ -140,6 +177,7 @@ impl<B: WorkerEnd> Worker<B> {
         attempts: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
+        session.ending.cancel();
         let (worker, epoch) = (session.worker.clone(), session.epoch);
         if !stop.is_cancelled() {
             let drain = WorkerRequest::Drain { worker: worker.clone(), session: epoch };
@@ -190,36 +228,26 @@ async fn take<B: WorkerEnd>(
         Err(_) => return taken.hand_back(Duration::ZERO).await,
     };
     taken.settle().await;
-    make(&session, grant, &workshop, stop).await;
-    drop(slot);
-}
-
-async fn make<B: WorkerEnd>(
-    session: &Session<B>,
-    grant: Grant,
-    workshop: &Workshop,
-    stop: CancellationToken,
-) {
-    let holder = Holder {
-        attempt: grant.attempt,
-        fence: grant.fence,
-        worker: session.worker.clone(),
-        session: session.epoch,
-    };
-    let orders = Orders { look: Arc::new(Notify::new()), fenced: CancellationToken::new(), stop };
-    let live = Arc::new(Live { holder: holder.clone(), orders: orders.clone() });
-    session.held().insert(grant.attempt, live);
-    let finished = attempt::run(&session.bus, &holder, &grant, workshop, &orders).await;
-    if let Some(report) = finished {
-        let request = WorkerRequest::Finished { holder, report: Arc::new(report) };
-        if let Ok(Err(rejection)) = ask(&session.bus, request).await {
-            tracing::warn!(attempt = %grant.attempt, %rejection, "the result came too late");
-        }
-    }
-    session.held().remove(&grant.attempt);
+    let (holder, orders) = session.hold(grant.attempt, grant.fence, stop);
+    let made = attempt::run(&session.bus, &holder, &grant, &workshop, &orders).await;
+    ending::conclude(&session, holder, made, Some(slot)).await;
 }
 
 impl<B> Session<B> {
+    fn holder(&self, attempt: AttemptId, fence: Fence) -> Holder {
+        Holder { attempt, fence, worker: self.worker.clone(), session: self.epoch }
+    }
+
+    /// Takes note that the worker holds an attempt, until it is removed from [`Self::held`].
+    fn hold(&self, attempt: AttemptId, fence: Fence, stop: CancellationToken) -> (Holder, Orders) {
+        let holder = self.holder(attempt, fence);
+        let look = Arc::new(Notify::new());
+        let orders = Orders { look, fenced: CancellationToken::new(), stop };
+        let live = Live { holder: holder.clone(), orders: orders.clone() };
+        self.held().insert(attempt, Arc::new(live));
+        (holder, orders)
+    }
+
     fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, Arc<Live>>> {
         // Insertions and removals can't leave the map half changed.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -311,3 +339,6 @@ pub(crate) async fn ask<B: WorkerEnd>(
         wait = (wait * 2).min(REPEAT.1);
     }
 }
+
+#[cfg(test)]
+mod tests;

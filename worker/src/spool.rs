@@ -14,7 +14,8 @@
 //! appended after the last [`Spool::sync`], so **send only what `sync` has returned**: otherwise a
 //! number may be given twice, and the second record be taken for a repetition of the first.
 //!
-//! All calls block on the disk. The spool knows nothing of what is in the records.
+//! All calls block on the disk; [`Spool::unsynced`] is for those who must not hold the spool as
+//! long as a sync takes. The spool knows nothing of what is in the records: [`attempt`] does.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -22,9 +23,11 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
+pub mod attempt;
 mod segment;
 mod watermark;
 
@@ -82,6 +85,8 @@ pub struct Spool {
     acknowledged: u64,
     durable: u64,
     pending_bytes: u64,
+    /// The name of the first segment may not survive a power failure yet.
+    fresh: bool,
     /// A failed write or sync left the end of the last segment in doubt.
     broken: bool,
     _lock: File,
@@ -118,6 +123,7 @@ impl Spool {
             acknowledged: acknowledged.unwrap_or(0).max(begun - 1),
             durable: 0,
             pending_bytes: 0,
+            fresh: false,
             broken: false,
             _lock: lock,
         };
@@ -128,9 +134,16 @@ impl Spool {
 
     /// Brings the segments that were found into the shape of an open spool.
     fn begin(&mut self) -> Result<(), Error> {
+        if self.segments.is_empty() {
+            // Nothing is in it that could be lost: the first sync makes its name durable.
+            self.segments.push_back(Segment::create(&self.dir, self.acknowledged + 1)?);
+            self.durable = self.acknowledged;
+            self.fresh = true;
+            return Ok(());
+        }
         // Records that were acknowledged and then lost with a power failure: their numbers are
         // taken all the same.
-        if self.segments.is_empty() || self.last() < self.acknowledged {
+        if self.last() < self.acknowledged {
             self.add_segment(self.acknowledged + 1)?;
         }
         self.drop_acknowledged()?;
@@ -187,12 +200,50 @@ impl Spool {
     /// [`Error::Io`] when the disk refuses. What is on it is in doubt then, so the spool is
     /// [`Error::Broken`] until it is opened again.
     pub fn sync(&mut self) -> Result<u64, Error> {
+        match self.unsynced()? {
+            None => Ok(self.durable),
+            Some(unsynced) => {
+                let outcome = unsynced.sync();
+                self.synced(&unsynced, outcome)
+            }
+        }
+    }
+
+    /// What [`sync`](Self::sync) would do now, to be done without holding the spool; `None` when
+    /// there is nothing to do. Tell [`synced`](Self::synced) how it went.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] after an earlier failure.
+    pub fn unsynced(&self) -> Result<Option<Unsynced>, Error> {
         if self.broken {
             return Err(Error::Broken);
         }
-        if self.durable < self.last() {
-            self.sync_active()?;
+        let last = self.last();
+        let active = self.segments.back().filter(|_| self.durable < last);
+        Ok(active.map(|active| Unsynced {
+            file: active.file(),
+            path: active.path.clone(),
+            directory: self.fresh.then(|| self.dir.clone()),
+            last,
+        }))
+    }
+
+    /// Takes note of how a sync went, and returns the last number that survives a power failure.
+    ///
+    /// # Errors
+    /// The failure; the spool is [`Error::Broken`] from then on.
+    pub fn synced(
+        &mut self,
+        unsynced: &Unsynced,
+        outcome: Result<(), Error>,
+    ) -> Result<u64, Error> {
+        if let Err(error) = outcome {
+            self.broken = true;
+            return Err(error);
         }
+        self.fresh &= unsynced.directory.is_none();
+        // Meanwhile the end of the segment may have been synced by a record behind it.
+        self.durable = self.durable.max(unsynced.last);
         Ok(self.durable)
     }
 
@@ -222,8 +273,8 @@ impl Spool {
     /// `max_bytes` of payload together, but at least one if there is one.
     ///
     /// # Errors
-    /// [`Error::Io`] when they cannot be read, [`Error::Corrupt`] when one is not what was
-    /// written.
+    /// [`Error::Io`] when they cannot be read, [`Error::Corrupt`] when the first one is not what
+    /// was written. What is whole before a damaged one is read first.
     pub fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         let mut left = max_bytes;
@@ -235,7 +286,11 @@ impl Spool {
                     return Ok(records);
                 }
                 left = left.saturating_sub(size);
-                records.push(Record { seq, payload: segment.read(seq)? });
+                match segment.read(seq) {
+                    Ok(payload) => records.push(Record { seq, payload }),
+                    Err(Error::Corrupt { .. }) if !records.is_empty() => return Ok(records),
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(records)
@@ -245,6 +300,12 @@ impl Spool {
     #[must_use]
     pub fn last(&self) -> u64 {
         self.segments.back().map_or(0, Segment::last)
+    }
+
+    /// The number up to which records survive a power failure.
+    #[must_use]
+    pub fn durable(&self) -> u64 {
+        self.durable
     }
 
     /// The number up to which records are acknowledged.
@@ -272,7 +333,9 @@ impl Spool {
 
     fn add_segment(&mut self, first: u64) -> Result<(), Error> {
         self.segments.push_back(Segment::create(&self.dir, first)?);
-        sync_directory(&self.dir)
+        sync_directory(&self.dir)?;
+        self.fresh = false;
+        Ok(())
     }
 
     /// Deletes segments whose records are all acknowledged, but for the one that is written to.
@@ -298,6 +361,26 @@ impl Spool {
             next = next.max(segment.last() + 1);
         }
         missing
+    }
+}
+
+/// A part of a spool's file that a power failure may still take.
+#[derive(Debug)]
+pub struct Unsynced {
+    file: Arc<File>,
+    path: PathBuf,
+    directory: Option<PathBuf>,
+    last: u64,
+}
+
+impl Unsynced {
+    /// Blocks until it survives a power failure.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(failed("syncing", &self.path))?;
+        self.directory.as_deref().map_or(Ok(()), sync_directory)
     }
 }
 
@@ -384,6 +467,22 @@ pub enum Error {
         seq: u64,
         /// The last record's.
         last: u64,
+    },
+    /// A file of an attempt's spool is not what a worker writes.
+    #[error("{} is not what a worker writes", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A file of an attempt's spool is of a version that is not known here.
+    #[error("{} was written by a newer worker, in version {version}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version that it names.
+        version: u32,
     },
     /// An earlier failure left the end of the spool in doubt.
     #[error("the spool failed to write earlier: open it again")]

@@ -151,7 +151,7 @@ impl Service {
 
 fn hint(reason: &Waiting, id: &str) -> Option<String> {
     match reason {
-        Waiting::Room { wait: Wait::NoWorker { .. } } => {
+        Waiting::Room { wait: Wait::NoWorker { .. } } | Waiting::Reported { .. } => {
             Some("kapelle resume, or kapelle up".to_owned())
         }
         Waiting::Held { .. } => Some(format!("kapelle logs -f {id}")),
@@ -184,6 +184,9 @@ pub(super) fn in_words(explanation: &Explanation, now_ms: i64) -> String {
                 Phase::Cancelling => format!("is being stopped on {worker}"),
                 Phase::Offered | Phase::Ended => format!("is with {worker}"),
             }
+        }
+        Waiting::Reported { worker } => {
+            format!("its agent has ended; the report waits to be delivered by {worker}")
         }
         Waiting::Retry { until, class } => {
             let wait = span(until.since(Timestamp(now_ms)));

@@ -37,6 +37,10 @@ pub struct Attempt {
     /// Since when this coordinator has watched the agent run; for the same reason in memory only.
     #[serde(skip)]
     pub watched_from: Timestamp,
+    /// Whether its final report lies on its worker's disk, found when this coordinator started,
+    /// and the worker has not come back yet. In memory only: the next one looks again.
+    #[serde(skip)]
+    pub report_waits: bool,
     /// When its agent was ordered to stop, and why.
     pub cancel: Option<Cancellation>,
     /// Whether it was ordered to stop only to make room: its task waits for the next attempt then.

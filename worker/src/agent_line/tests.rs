@@ -22,6 +22,7 @@ fn lines_survive_the_way_there_and_back() {
         assert_eq!(AgentLine::parse(&written).unwrap(), Some(line));
     }
     for line in [
+        WorkerLine::Prompt { id: PROMPT_ID, text: "x".repeat(2 * LINE_BYTES_MAX) },
         WorkerLine::Feedback { id: 1, text: text() },
         WorkerLine::Answer { id: 2, question: 1, text: text() },
         WorkerLine::Redirect { id: 3, text: text() },

@@ -10,11 +10,11 @@ use kapelle_domain::command::{CommandAnswer, CommandKind};
 use kapelle_domain::engine::WorkerRequest;
 use kapelle_domain::ids::CommandSeq;
 use kapelle_git::Workspace;
-use kapelle_runtime::config::{self, Driver, PromptDelivery};
+use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
 use kapelle_runtime::telemetry::Chain;
 
 use super::{Desk, ladder, look};
-use crate::agent_line::{self, Activity, AgentLine, FailureKind};
+use crate::agent_line::{self, Activity, AgentLine, EndOutcome, FailureKind};
 use crate::process::{self, Exit, Output, OutputStream, Process, ProcessSpec, Stdin, StopLadder};
 
 /// Longer than any attempt.
@@ -37,7 +37,15 @@ pub(crate) struct AgentEnd {
     pub(crate) usage: Usage,
     /// The last thing that it said.
     pub(crate) last_words: String,
-    /// Whose fault its failure is, where it says so itself.
+    /// How it judges its own work, where it says so.
+    pub(crate) word: Option<Word>,
+}
+
+/// An agent's own judgment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) outcome: EndOutcome,
+    /// Whose fault a failure is.
     pub(crate) blames: Option<FailureKind>,
 }
 
@@ -62,6 +70,7 @@ pub(crate) async fn run<B: WorkerEnd>(
             return Work::Impossible(Report::stated(Outcome::Infrastructure, summary));
         }
     };
+    let by_line = has_prompt_by_line(agent);
     let process = match desk.workshop.supervisor.spawn(spec).await {
         Ok(process) => process,
         Err(error) => return Work::Impossible(not_started(&error)),
@@ -71,6 +80,10 @@ pub(crate) async fn run<B: WorkerEnd>(
         desk.grant.agent,
         process.containment()
     ));
+    if let Some(stdin) = process.stdin.as_ref().filter(|_| by_line) {
+        // Whoever has ended without reading it has an exit code that says more than we could.
+        drop(stdin.line(&agent_line::prompt(&desk.grant.prompt)).await);
+    }
     match crate::daemon::ask(desk.bus, WorkerRequest::Started(desk.holder.clone())).await {
         Ok(Ok(_)) => {}
         // The grant is of the past; dropping the process ends it.
@@ -156,6 +169,16 @@ fn environment<B>(
     environment
 }
 
+/// Whether its prompt is the first line on its standard input, which is a channel of lines.
+fn has_prompt_by_line(agent: &config::Agent) -> bool {
+    match (agent.driver, agent.protocol, agent.prompt) {
+        (Driver::Command, Protocol::Lines, PromptDelivery::Stdin) => true,
+        (Driver::Command, Protocol::Lines, PromptDelivery::Argument | PromptDelivery::File)
+        | (Driver::Command, Protocol::None, _)
+        | (Driver::Scripted, _, _) => false,
+    }
+}
+
 /// The time from the agent's start to its end.
 struct Conversation<'d, 'a, B> {
     desk: &'d Desk<'a, B>,
@@ -163,7 +186,7 @@ struct Conversation<'d, 'a, B> {
     process: Process,
     usage: Usage,
     last_words: String,
-    blames: Option<FailureKind>,
+    word: Option<Word>,
     stopped: Option<Stopped>,
     /// Commands that were written and not yet acknowledged.
     told: Vec<CommandSeq>,
@@ -177,7 +200,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             process,
             usage: Usage::default(),
             last_words: String::new(),
-            blames: None,
+            word: None,
             stopped: None,
             told: Vec::new(),
         }
@@ -224,8 +247,8 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             }
         }
         let exit = self.process.wait().await;
-        let Self { stopped, usage, last_words, blames, .. } = self;
-        AgentEnd { exit, stopped, usage, last_words, blames }
+        let Self { stopped, usage, last_words, word, .. } = self;
+        AgentEnd { exit, stopped, usage, last_words, word }
     }
 
     fn end(&mut self, why: Stopped, ladder: StopLadder) {
@@ -317,8 +340,8 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                 }
             }
             AgentLine::Message { text } => text.clone_into(&mut self.last_words),
-            AgentLine::Other(Activity::End { kind, text, .. }) => {
-                self.blames = *kind;
+            AgentLine::Other(Activity::End { outcome, kind, text }) => {
+                self.word = Some(Word { outcome: *outcome, blames: *kind });
                 if let Some(text) = text {
                     text.clone_into(&mut self.last_words);
                 }

@@ -8,8 +8,8 @@ use kapelle_git::{AgentCommit, Limits, NewCommit, Snapshot, Workspace};
 use kapelle_runtime::telemetry::Chain;
 
 use super::Desk;
-use super::agent::{AgentEnd, Stopped};
-use crate::agent_line::FailureKind;
+use super::agent::{AgentEnd, Stopped, Word};
+use crate::agent_line::{EndOutcome, FailureKind};
 use crate::process::Ended;
 use crate::verify::verdict_of;
 
@@ -26,6 +26,7 @@ const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
 pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: AgentEnd) -> Report {
     let mut checks = Vec::new();
     if desk.grant.verify {
+        checks.extend(ended.word.map(reported_check));
         checks.push(exit_check(&ended));
     }
     let snapshot = match snapshot(desk, workspace).await {
@@ -109,6 +110,16 @@ async fn keep<B>(
 
 fn check(name: &str, verdict: Verdict, detail: impl Into<String>) -> Check {
     Check { name: name.to_owned(), verdict, detail: detail.into(), took: Duration::ZERO }
+}
+
+/// What the agent says of its own work. That it is done is worth nothing without the others.
+fn reported_check(word: Word) -> Check {
+    let (verdict, detail) = match word.outcome {
+        EndOutcome::Completed => (Verdict::Pass, "it says that it is done"),
+        EndOutcome::Failed => (Verdict::Fail, "it says that it failed"),
+        EndOutcome::Interrupted => (Verdict::Fail, "it says that it stopped before it was done"),
+    };
+    check("reported", verdict, detail)
 }
 
 fn exit_check(ended: &AgentEnd) -> Check {
@@ -222,6 +233,9 @@ fn outcome_of(ended: &AgentEnd, verdict: Verdict, checks: &[Check]) -> (Outcome,
     let words =
         if ended.last_words.is_empty() { String::new() } else { format!(": {}", ended.last_words) };
     match ended.exit.ended {
+        Ended::Code(0) if ended.word.is_some_and(|word| word.outcome != EndOutcome::Completed) => {
+            (failure_by(ended), format!("the agent reported a failure{words}"))
+        }
         Ended::Code(0) if verdict == Verdict::Pass => (Outcome::Completed, format!("done{words}")),
         Ended::Code(0) => {
             let failed: Vec<&str> = checks
@@ -232,14 +246,7 @@ fn outcome_of(ended: &AgentEnd, verdict: Verdict, checks: &[Check]) -> (Outcome,
             (Outcome::ChecksFailed, format!("not verified: {}", failed.join(", ")))
         }
         Ended::Code(code) => {
-            let outcome = match ended.blames {
-                Some(FailureKind::Infrastructure) => Outcome::Infrastructure,
-                Some(FailureKind::RateLimited) => {
-                    Outcome::RateLimited { retry_after: RATE_LIMIT_WAIT }
-                }
-                Some(FailureKind::Application) | None => Outcome::AgentFailed,
-            };
-            (outcome, format!("the agent failed with exit code {code}{words}"))
+            (failure_by(ended), format!("the agent failed with exit code {code}{words}"))
         }
         Ended::Signal(_) if ended.exit.probably_out_of_memory() => (
             Outcome::Infrastructure,
@@ -249,5 +256,14 @@ fn outcome_of(ended: &AgentEnd, verdict: Verdict, checks: &[Check]) -> (Outcome,
             (Outcome::AgentFailed, format!("the agent was ended by signal {signal}{words}"))
         }
         Ended::Lost => (Outcome::Infrastructure, "the agent's supervisor was killed".to_owned()),
+    }
+}
+
+/// Whose failure it is, by the agent's own word.
+fn failure_by(ended: &AgentEnd) -> Outcome {
+    match ended.word.and_then(|word| word.blames) {
+        Some(FailureKind::Infrastructure) => Outcome::Infrastructure,
+        Some(FailureKind::RateLimited) => Outcome::RateLimited { retry_after: RATE_LIMIT_WAIT },
+        Some(FailureKind::Application) | None => Outcome::AgentFailed,
     }
 }

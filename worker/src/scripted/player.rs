@@ -316,6 +316,7 @@ impl Player {
     fn hear(&mut self, line: WorkerLine) -> Played {
         let id = line.id();
         match line {
+            WorkerLine::Prompt { text, .. } => self.values.prompt = text,
             WorkerLine::Feedback { text, .. } | WorkerLine::Redirect { text, .. } => {
                 if !self.values.feedback.is_empty() {
                     self.values.feedback.push('\n');

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
 
@@ -24,7 +25,7 @@ pub(super) struct Segment {
     pub(super) path: PathBuf,
     /// Bytes that are whole records, and the magic number.
     pub(super) length: u64,
-    file: File,
+    file: Arc<File>,
     /// Where each record begins.
     offsets: Vec<u64>,
 }
@@ -57,6 +58,7 @@ impl Segment {
             .mode(0o600)
             .open(&path)
             .map_err(failed("creating", &path))?;
+        let file = Arc::new(file);
         let mut segment = Self { first, path, length: 0, file, offsets: Vec::new() };
         if let Err(source) = segment.begin() {
             // Without its magic number it would be in the way of the next attempt.
@@ -76,6 +78,7 @@ impl Segment {
             .open(&path)
             .map_err(failed("opening", &path))?;
         let found = file.metadata().map_err(failed("examining", &path))?.len();
+        let file = Arc::new(file);
         let mut segment = Self { first, path, length: 0, file, offsets: Vec::new() };
         segment.scan(found)?;
         let torn = found - segment.length;
@@ -94,7 +97,7 @@ impl Segment {
 
     /// Writes the magic number.
     fn begin(&mut self) -> io::Result<()> {
-        self.file.write_all(&MAGIC)?;
+        (&*self.file).write_all(&MAGIC)?;
         self.length = MAGIC.len() as u64;
         Ok(())
     }
@@ -102,7 +105,7 @@ impl Segment {
     /// Finds the whole records of a file with `found` bytes.
     fn scan(&mut self, found: u64) -> Result<(), Error> {
         let path = &self.path;
-        let mut reader = BufReader::with_capacity(1 << 16, &self.file);
+        let mut reader = BufReader::with_capacity(1 << 16, &*self.file);
         let mut magic = Vec::new();
         reader
             .by_ref()
@@ -138,7 +141,7 @@ impl Segment {
         record.extend_from_slice(&checksum(length, seq, payload).to_le_bytes());
         record.extend_from_slice(&seq.to_le_bytes());
         record.extend_from_slice(payload);
-        self.file.write_all(&record)?;
+        (&*self.file).write_all(&record)?;
         self.offsets.push(self.length);
         self.length += record.len() as u64;
         Ok(())
@@ -156,7 +159,12 @@ impl Segment {
     /// Writes to another file from now on.
     #[cfg(test)]
     pub(super) fn replace_file(&mut self, file: File) {
-        self.file = file;
+        self.file = Arc::new(file);
+    }
+
+    /// Its file, to be synced by somebody else.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -12,7 +12,7 @@ use super::project::Project;
 use super::{get, over_socket, request, send};
 
 /// Everything that clients rely on. Adding to it is adding to a promise.
-const ROUTES: [(&str, &str); 21] = [
+const ROUTES: [(&str, &str); 23] = [
     ("get", "/api/openapi.json"),
     ("get", "/api/v1/events"),
     ("get", "/api/v1/roadmap"),

@@ -85,6 +85,7 @@ impl Project {
         let parts = dispatch::Parts {
             store: Arc::clone(&store),
             limits: project.limits(),
+            reported: Vec::new(),
             bus: bus.clone(),
             clock: clock.clone(),
             seed: 1,

@@ -26,6 +26,7 @@ use kapelle_store::{Mode, OpenOptions, Store};
 use kapelle_worker::attempt::Workshop;
 use kapelle_worker::daemon::Worker;
 use kapelle_worker::process::{Supervisor, sweep_strays};
+use kapelle_worker::spool::attempt::{Reported, reported};
 use kapelle_worker::verify::Verifier;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,9 @@ const SLOTS: u32 = 64;
 
 /// How the names of sockets begin that only one command uses.
 const PRIVATE: &str = "private-";
+
+/// Where attempts have their spools, within the project's state.
+const SPOOLS: &str = "spool";
 
 /// Connections to the state database are idle most of the time; its log is folded this often.
 const CHECKPOINT_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
@@ -144,6 +148,8 @@ struct Ground {
     exe: PathBuf,
     environment: BTreeMap<OsString, OsString>,
     marker: String,
+    /// The reports that an earlier process has written down and not delivered.
+    reported: Vec<Reported>,
 }
 
 /// Starts a coordinator in this process.
@@ -169,6 +175,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let parts = dispatch::Parts {
         store: Arc::clone(&ground.store),
         limits: ground.project.limits(),
+        reported: ground.reported.iter().map(|reported| reported.held).collect(),
         bus: coordinator_end.clone(),
         clock: ground.clock.clone(),
         seed: identity::seed(),
@@ -193,7 +200,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let until = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move { until.run_until_cancelled(collected).await });
     hosted.core.tasks.spawn(checkpoints(Arc::clone(&ground.store), hosted.core.end.clone()));
-    clear_results(&engine, &ground.places.sub("results")).await?;
+    clear_results(&engine, &ground.places.sub("results"), ground.reported.clone()).await?;
     clear_refs(&engine, &ground.project.repository).await?;
     if need == Need::Work {
         let integrator = Integrator {
@@ -255,6 +262,7 @@ async fn prepare(project: &Project) -> Result<Ground, Error> {
     if let Err(error) = sweep_strays(&marker) {
         tracing::warn!(error = %Chain(&error), "processes of an earlier coordinator can't be looked for");
     }
+    let reported = reported(&places.sub(SPOOLS));
     clear(&places.sub("work")).await?;
     clear_private_sockets(&places.root);
     clear_kept(&places.sub("kept"), project.config().store.keep_for.0).await;
@@ -288,6 +296,7 @@ async fn prepare(project: &Project) -> Result<Ground, Error> {
         exe,
         environment,
         marker,
+        reported,
     })
 }
 
@@ -302,14 +311,26 @@ async fn clear(directory: &Path) -> Result<(), Error> {
 }
 
 /// Removes results that nobody waits for: their attempts were cut off before they were reported.
-async fn clear_results(engine: &dispatch::Engine, directory: &Path) -> Result<(), Error> {
+/// Those of reports that are still to be delivered stay.
+async fn clear_results(
+    engine: &dispatch::Engine,
+    directory: &Path,
+    reported: Vec<Reported>,
+) -> Result<(), Error> {
     let awaited = engine.read(|world| {
+        let undelivered = reported.into_iter().filter(|Reported { held, .. }| {
+            world.task(held.attempt.task).is_some_and(|task| {
+                let granted = task.grant().is_some_and(|grant| grant.fence == held.fence);
+                granted && task.attempt_id() == Some(held.attempt)
+            })
+        });
         let tasks = world.runs().flat_map(|run| &run.tasks);
         let waiting =
             tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
         let attempts = waiting.filter_map(|task| task.record.attempt.as_ref());
         let results = attempts.filter_map(|attempt| attempt.report.as_ref()?.result.as_ref());
-        results.map(|result| PathBuf::from(&result.bundle)).collect::<Vec<PathBuf>>()
+        let results = results.map(|result| PathBuf::from(&result.bundle));
+        results.chain(undelivered.filter_map(|reported| reported.bundle)).collect::<Vec<PathBuf>>()
     });
     // A loop that has ended says so itself; then nothing is cleared.
     let Ok(awaited) = awaited.await else { return Ok(()) };
@@ -479,6 +500,7 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         workspaces: ground.places.sub("work"),
         kept: ground.places.sub("kept"),
         results: ground.places.sub("results"),
+        spools: ground.places.sub(SPOOLS),
         roadmap: ground.project.roadmap_path().map(|path| path.display().to_string()),
         marker: ground.marker,
         clock: ground.clock,

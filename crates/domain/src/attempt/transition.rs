@@ -24,6 +24,7 @@ impl Attempt {
             ended_at: None,
             renewed_at: at,
             watched_from: at,
+            report_waits: false,
             cancel: None,
             yields: false,
             paused_at: None,

@@ -311,12 +311,15 @@ impl World {
             decision.events.push(Event::Task { task: task.id, event });
         }
         match task.live_attempt() {
-            Some(attempt) if attempt.phase.is_held() => {
+            Some(attempt) if attempt.phase.is_held() && !attempt.report_waits => {
                 self.poke(task, decision);
                 return receipt;
             }
+            // Nobody runs it: it needs nobody's confirmation.
             Some(attempt) => {
-                let report = Arc::new(Report::stated(Outcome::Withdrawn, command.text.as_str()));
+                let held = attempt.phase.is_held();
+                let outcome = if held { Outcome::Interrupted } else { Outcome::Withdrawn };
+                let report = Arc::new(Report::stated(outcome, command.text.as_str()));
                 let ended = TaskEvent::AttemptEnded { attempt: attempt.number, report };
                 decision.events.push(Event::Task { task: task.id, event: ended });
             }

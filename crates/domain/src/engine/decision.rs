@@ -78,6 +78,12 @@ pub enum Volatile {
         /// The tasks whose current attempts it vouches for.
         tasks: Vec<TaskId>,
     },
+    /// The reports of these tasks' attempts wait on disk. Nobody will prove that the attempts are
+    /// alive until their worker is back, and they are not lost for that.
+    Reported {
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
 }
 
 /// The answer to an input that was accepted.

@@ -53,6 +53,11 @@ pub enum Waiting {
         /// Since when the agent runs.
         started_at: Option<Timestamp>,
     },
+    /// Its agent has ended; the report waits on disk for a worker to deliver it.
+    Reported {
+        /// Which worker had it.
+        worker: WorkerId,
+    },
     /// It failed and is tried again.
     Retry {
         /// Not before.
@@ -119,6 +124,11 @@ impl World {
                 None => Waiting::Next,
             },
             TaskState::Active => match (task.live_attempt(), task.grant()) {
+                (Some(attempt), Some(grant))
+                    if attempt.report_waits && attempt.cancel.is_none() =>
+                {
+                    Waiting::Reported { worker: grant.worker.clone() }
+                }
                 (Some(attempt), Some(grant)) => Waiting::Held {
                     worker: grant.worker.clone(),
                     phase: attempt.phase,

@@ -34,6 +34,9 @@ impl Footprint {
     pub(super) fn of(task: &Task, timeouts: &Timeouts) -> Self {
         let attempt = task.live_attempt();
         let held = attempt.filter(|attempt| attempt.phase.is_held());
+        let open = !task.record.state.is_ended();
+        // One that has ended waits for nothing any more.
+        let deferral = task.record.deferred.as_ref().filter(|_| open);
         Self {
             startable: task.is_startable().then(|| task.priority()),
             live: attempt.is_some(),
@@ -42,9 +45,9 @@ impl Footprint {
                 .and_then(|attempt| attempt.grant.as_ref())
                 .map(|grant| grant.worker.clone()),
             due: due(task, timeouts),
-            deferred_until: task.record.deferred.as_ref().map(|deferral| deferral.until),
-            open: !task.record.state.is_ended(),
-            ended: task.record.state.is_ended(),
+            deferred_until: deferral.map(|deferral| deferral.until),
+            open,
+            ended: !open,
         }
     }
 
@@ -79,8 +82,13 @@ fn due(task: &Task, timeouts: &Timeouts) -> Option<Timestamp> {
     let attempt = task.live_attempt()?;
     let overdue = overdue_at(attempt, timeouts);
     match attempt.phase {
+        Phase::Claimed | Phase::Running | Phase::Suspect if attempt.report_waits => None,
         Phase::Offered => Some(attempt.offered_at.after(OFFER_TTL)),
-        Phase::Claimed => attempt.grant.as_ref().map(|grant| grant.at.after(timeouts.claim)),
+        // A coordinator that has just started gives the whole time again.
+        Phase::Claimed => {
+            let begun = attempt.grant.as_ref().map(|grant| grant.at.max(attempt.watched_from));
+            begun.map(|at| at.after(timeouts.claim))
+        }
         Phase::Running => {
             let suspect = attempt.renewed_at.after(timeouts.lease_ttl);
             Some(overdue.map_or(suspect, |overdue| overdue.min(suspect)))

@@ -90,7 +90,11 @@ pub enum Input {
         reason: String,
     },
     /// The coordinator has started over a store that may hold unfinished work.
-    Recover,
+    Recover {
+        /// The attempts of this machine whose final reports lie on its disk: their workers will
+        /// register with them and deliver what was done.
+        reported: Vec<Held>,
+    },
     /// Time has passed.
     Tick,
 }

@@ -94,6 +94,8 @@ impl Stage {
     fn register_with(&mut self, name: &str, slots: u32, inventory: Vec<Held>) -> SessionEpoch {
         let registration = Registration {
             inventory,
+            // The worker that lives with its coordinator has this name.
+            embedded: name == "local",
             ..Registration::new(WorkerId(name.to_owned()), slots, vec!["coder".into()])
         };
         match self.give(WorkerRequest::Register(registration)).expect("a registration") {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::decision::{Decision, Effect, Moment};
+use super::decision::{Decision, Effect, Moment, Volatile};
 use super::footprint::overdue_at;
 use super::world::World;
 use crate::attempt::{Attempt, Outcome, Phase, Report};
@@ -10,6 +10,7 @@ use crate::event::{Event, TaskEvent};
 use crate::ids::AttemptId;
 use crate::policy::Timeouts;
 use crate::task::{Task, TaskState};
+use crate::worker::Held;
 
 /// How many due tasks one tick looks at; the next tick follows at once. Bounds one commit.
 const DUE_MAX: usize = 1_000;
@@ -82,10 +83,11 @@ impl World {
     }
 
     /// What a coordinator does first over a store that may hold unfinished work. Workers in its
-    /// own process have died with the one before it; every other worker gets the full time to
-    /// come back.
-    pub(super) fn decide_recover(&self, moment: Moment) -> Decision {
+    /// own process have died with the one before it; what they had finished and written down is
+    /// left for the next one to report. Every other worker gets the full time to come back.
+    pub(super) fn decide_recover(&self, moment: Moment, reported: &[Held]) -> Decision {
         let mut decision = Decision::default();
+        let mut waiting = Vec::new();
         let open = self.runs.values().filter(|run| !run.is_finished());
         for task in open.flat_map(|run| &run.tasks) {
             match &task.record.state {
@@ -93,6 +95,7 @@ impl World {
                     let attempt = task.attempt_id();
                     decision.effects.extend(attempt.map(|attempt| Effect::Integrate { attempt }));
                 }
+                TaskState::Active if Self::awaits_report(task, reported) => waiting.push(task.id),
                 TaskState::Active => self.recover_attempt(moment, task, &mut decision),
                 TaskState::Blocked
                 | TaskState::Ready
@@ -103,7 +106,21 @@ impl World {
                 | TaskState::Skipped { .. } => {}
             }
         }
+        if !waiting.is_empty() {
+            decision.volatile = Some(Volatile::Reported { tasks: waiting });
+        }
         decision
+    }
+
+    /// Whether the report of a task's attempt is among `reported`, and still wanted: an order to
+    /// stop has won over it already. A worker in another process proves its life itself.
+    fn awaits_report(task: &Task, reported: &[Held]) -> bool {
+        let is_its_own = |held: &Held| {
+            task.attempt_id() == Some(held.attempt) && Self::is_held_under(task, held.fence)
+        };
+        task.live_attempt().is_some_and(|attempt| attempt.phase != Phase::Cancelling)
+            && task.grant().is_some_and(|grant| grant.embedded)
+            && reported.iter().any(is_its_own)
     }
 
     fn recover_attempt(&self, moment: Moment, task: &Task, decision: &mut Decision) {

@@ -1,6 +1,5 @@
 //! Sessions of workers: registration, proof of life, duty, leaving.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::decision::{Answer, Decision, Effect, HeldVerdict, Moment, Standing, Verdict, Volatile};
@@ -40,10 +39,9 @@ impl World {
         let session = self.last_session.next();
         let mut decision = Decision::default();
         let id = &registration.worker;
-        let brought: BTreeSet<TaskId> =
-            registration.inventory.iter().map(|held| held.attempt.task).collect();
         for task in self.tasks_held_by(id) {
-            if brought.contains(&task.id) {
+            // What it brings of an earlier attempt doesn't bring this one back.
+            if registration.inventory.iter().any(|held| self.holds(id, task, *held)) {
                 continue;
             }
             let number = task.record.attempt.as_ref().map_or(0, |attempt| attempt.number);
@@ -227,6 +225,10 @@ impl World {
                 return Err(misplaced());
             }
             self.last_session = *session;
+            let held: Vec<TaskId> = self.tasks_held_by(id).map(|task| task.id).collect();
+            for task in held {
+                self.expect_report(task, at);
+            }
             let duty = duty_after_registration(self.workers.get(id).map(|earlier| earlier.duty));
             self.open_session(registration.clone(), *session, duty, at);
             return Ok(());

@@ -138,10 +138,20 @@ impl World {
         Ok(world)
     }
 
-    /// Takes over the open sessions of `earlier`, when a world is rebuilt from its store while its
-    /// workers go on. What a worker holds is counted anew.
+    /// Takes over what `earlier` knows of workers and no store does, when a world is rebuilt from
+    /// its store while they go on: their open sessions, and whose reports wait on disk. What a
+    /// worker holds is counted anew.
     pub fn take_over_sessions(&mut self, earlier: Self) {
         self.last_session = self.last_session.max(earlier.last_session);
+        let waiting = earlier.runs.values().flat_map(|run| &run.tasks).filter(|task| {
+            let same = self.task(task.id).is_some_and(|now| {
+                now.attempt_id() == task.attempt_id() && now.record.fence == task.record.fence
+            });
+            same && task.live_attempt().is_some_and(|attempt| attempt.report_waits)
+        });
+        for task in waiting.map(|task| task.id).collect::<Vec<_>>() {
+            self.await_report(task);
+        }
         for (_, worker) in earlier.workers {
             self.open_session(worker.registration, worker.session, worker.duty, worker.seen_at);
         }
@@ -240,7 +250,7 @@ impl World {
             Input::SwitchTarget { run, branch, head, reason } => {
                 self.decide_switch_target(*run, branch, head, reason)
             }
-            Input::Recover => Ok(self.decide_recover(moment)),
+            Input::Recover { reported } => Ok(self.decide_recover(moment, reported)),
             Input::Tick => Ok(self.decide_tick(moment)),
         }
     }
@@ -297,7 +307,32 @@ impl World {
                     self.renew(*task, now);
                 }
             }
+            Volatile::Reported { tasks } => {
+                for task in tasks {
+                    self.await_report(*task);
+                }
+            }
         }
+    }
+
+    fn await_report(&mut self, task: TaskId) {
+        self.with_task(task, |task| {
+            if let Some(attempt) = &mut task.record.attempt {
+                attempt.report_waits = true;
+            }
+        });
+    }
+
+    /// The worker that has a task's report is back, and has the times of everybody to bring it.
+    pub(super) fn expect_report(&mut self, task: TaskId, now: Timestamp) {
+        self.with_task(task, |task| {
+            let attempt = task.record.attempt.as_mut();
+            if let Some(attempt) = attempt.filter(|attempt| attempt.report_waits) {
+                attempt.report_waits = false;
+                attempt.renewed_at = now;
+                attempt.watched_from = now;
+            }
+        });
     }
 
     fn renew(&mut self, task: TaskId, now: Timestamp) {

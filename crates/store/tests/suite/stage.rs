@@ -67,7 +67,9 @@ impl Stage {
         let mut stage = Self::over(world, last_seq);
         stage.now = now;
         stage.requests = last_seq.0;
-        stage.give(Input::Recover).expect("a coordinator can always start");
+        stage
+            .give(Input::Recover { reported: Vec::new() })
+            .expect("a coordinator can always start");
         Ok(stage)
     }
 

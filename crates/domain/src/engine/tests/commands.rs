@@ -150,6 +150,19 @@ fn a_redirect_puts_the_other_task_first_and_comes_back() {
 }
 
 #[test]
+fn a_task_that_was_stopped_waits_for_nothing_any_more() {
+    let (mut stage, session, run, holder) =
+        running(vec![plans::task("a", &[]), plans::task("b", &[])]);
+    let task = |index| TaskId { run, index };
+    stage.order(Scope::Task(task(0)), CommandKind::Redirect { to: task(1) }, "b first");
+    stage.finish(&holder, Outcome::Cancelled).expect("accepted");
+    let other = stage.start_next("w", session);
+    stage.order(Scope::Task(task(0)), CommandKind::Stop, "not at all");
+    stage.finish(&other, Outcome::Completed).expect("accepted");
+    assert_eq!((stage.state(run, 0), stage.state(run, 1)), ("cancelled", "succeeded"));
+}
+
+#[test]
 fn redirects_that_make_no_sense_are_refused() {
     let tasks = vec![plans::task("a", &[]), plans::task("b", &[0]), plans::task("c", &[])];
     let (mut stage, _, run, holder) = running(tasks);

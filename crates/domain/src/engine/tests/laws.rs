@@ -22,7 +22,7 @@ enum Step {
     SetDuty { worker: u8, duty: u8 },
     Resume { pick: usize },
     Register { worker: u8 },
-    Restart,
+    Restart { reported: bool },
     Pass { seconds: u16 },
 }
 
@@ -42,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0u8..3, 0u8..3).prop_map(|(worker, duty)| Step::SetDuty { worker, duty }),
         1 => any::<usize>().prop_map(|pick| Step::Resume { pick }),
         1 => (0u8..3).prop_map(|worker| Step::Register { worker }),
-        1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(|reported| Step::Restart { reported }),
         3 => (0u16..900).prop_map(|seconds| Step::Pass { seconds }),
     ];
     prop::collection::vec(step, 1..120)
@@ -76,9 +76,14 @@ impl History {
         history
     }
 
+    /// The first worker lives with its coordinator.
     fn register(&mut self, worker: u8) {
-        let name = format!("w{worker}");
-        let session = self.stage.register(&name, 2);
+        self.register_with(worker, Vec::new());
+    }
+
+    fn register_with(&mut self, worker: u8, inventory: Vec<Held>) {
+        let name = if worker == 0 { "local".to_owned() } else { format!("w{worker}") };
+        let session = self.stage.register_with(&name, 2, inventory);
         self.sessions.push((name, session));
     }
 
@@ -129,7 +134,7 @@ impl History {
                 self.give(Input::Resume(resumption(run)));
             }
             Step::Register { worker } => self.register(*worker),
-            Step::Restart => self.restart(),
+            Step::Restart { reported } => self.restart(*reported),
             Step::Pass { seconds } => self.stage.pass(Duration::from_secs((*seconds).into())),
         }
         self.offers.extend(self.stage.offers());
@@ -248,16 +253,45 @@ impl History {
     }
 
     /// A new coordinator over the same store. What it holds must be what a replay of the log
-    /// gives.
-    fn restart(&mut self) {
+    /// gives. What was finished and lies on disk is nobody else's until its worker is back.
+    fn restart(&mut self, reported: bool) {
+        let local = self.holders.iter().rev().filter(|holder| holder.worker.0 == "local");
+        let spooled: Vec<Holder> = local.take(if reported { 3 } else { 0 }).cloned().collect();
         let log = std::mem::take(&mut self.stage.log);
         let mut next = super::stories::reopened(&self.stage);
         next.log = log;
         next.requests = self.stage.requests;
         self.stage = next;
-        self.stage.give(Input::Recover).expect("a coordinator can always start");
+        let on_disk: Vec<Held> = spooled
+            .iter()
+            .map(|holder| Held { attempt: holder.attempt, fence: holder.fence })
+            .collect();
+        let before = self.stage.world.clone();
+        let kept = |world: &World, holder: &&Holder| {
+            let task = world.task(holder.attempt.task);
+            let phase = task.and_then(crate::task::Task::live_attempt).map(|live| live.phase);
+            task.is_some_and(|task| World::is_held_under(task, holder.fence))
+                && phase != Some(crate::attempt::Phase::Cancelling)
+        };
+        let recover = Input::Recover { reported: on_disk.clone() };
+        self.stage.give(recover).expect("a coordinator can always start");
+        if reported {
+            self.stage.pass(Duration::from_secs(7200));
+        }
+        for holder in spooled.iter().filter(|holder| kept(&before, holder)) {
+            assert!(kept(&self.stage.world, &holder), "{holder:?} was given up");
+        }
         self.sessions.clear();
-        self.register(0);
+        self.register_with(0, on_disk);
+        // What it brought is its own to report, under the new session.
+        for holder in &spooled {
+            let session = self.sessions[0].1;
+            let holder = Holder { session, ..holder.clone() };
+            if kept(&before, &&holder) {
+                assert!(kept(&self.stage.world, &&holder), "{holder:?} was not brought back");
+            }
+            self.holders.push(holder);
+        }
     }
 
     fn tasks(&self) -> impl Iterator<Item = &crate::task::Task> {

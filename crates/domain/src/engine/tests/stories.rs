@@ -310,7 +310,7 @@ fn a_restart_forgets_nothing_and_expires_nothing() {
     stage.give(WorkerRequest::Started(held.clone())).expect("a start");
     stage.now = stage.now.after(Duration::from_secs(3600));
     let mut after = reopened(&stage);
-    after.give(Input::Recover).expect("recovered");
+    after.give(Input::Recover { reported: Vec::new() }).expect("recovered");
     after.pass(Duration::from_secs(5));
     assert_eq!(
         [0, 1, 2].map(|index| after.state(run, index)),
@@ -326,26 +326,116 @@ fn a_restart_forgets_nothing_and_expires_nothing() {
 #[test]
 fn an_embedded_worker_dies_with_its_coordinator_and_its_attempts_count_for_nothing() {
     let mut stage = Stage::new();
-    let registration = Registration {
-        embedded: true,
-        ..Registration::new(WorkerId("local".to_owned()), 1, vec!["coder".into()])
-    };
     for round in 0..20 {
-        let Ok(Answer::Registered { session, .. }) =
-            stage.give(WorkerRequest::Register(registration.clone()))
-        else {
-            panic!()
-        };
+        let session = stage.register("local", 1);
         if round == 0 {
             stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
         }
         stage.start_next("local", session);
         let mut next = reopened(&stage);
-        next.give(Input::Recover).expect("recovered");
+        next.give(Input::Recover { reported: Vec::new() }).expect("recovered");
         next.pass(Duration::ZERO);
         stage = next;
     }
     assert_eq!(stage.state(RunId(1), 0), "ready");
+}
+
+/// Two tasks of a worker in the coordinator's process that were running when it was killed. The
+/// report of the first one lies on disk; a coordinator without a worker has looked at both.
+fn killed_with_a_report_on_disk() -> (Stage, RunId, [Holder; 2]) {
+    let mut stage = Stage::new();
+    let session = stage.register("local", 2);
+    let run = stage.submit(targeted(1, 2), vec![integrated("a", &[]), integrated("b", &[])]);
+    let offers = stage.offers();
+    let holders = [0, 1].map(|index: usize| {
+        let holder = stage.claim(offers[index], "local", session).expect("a grant");
+        stage.give(WorkerRequest::Started(holder.clone())).expect("a start");
+        holder
+    });
+    let mut after = reopened(&stage);
+    after.give(Input::Recover { reported: vec![held(&holders[0])] }).expect("recovered");
+    after.pass(Duration::from_secs(24 * 3600));
+    (after, run, holders)
+}
+
+fn held(holder: &Holder) -> Held {
+    Held { attempt: holder.attempt, fence: holder.fence }
+}
+
+#[test]
+fn a_report_on_disk_waits_for_its_worker_however_long_that_takes() {
+    let (mut stage, run, [done, cut_off]) = killed_with_a_report_on_disk();
+    assert_eq!((stage.state(run, 0), stage.state(run, 1)), ("active", "ready"));
+    let waiting = Waiting::Reported { worker: done.worker.clone() };
+    let why = stage.world.explain(done.attempt.task).expect("a task");
+    assert_eq!(why.reason, waiting);
+    // A commit that fails costs the memory, but not what was found on disk.
+    let mut reloaded = reopened(&stage);
+    reloaded.world.take_over_sessions(stage.world.clone());
+    assert_eq!(reloaded.world.explain(done.attempt.task).expect("a task").reason, waiting);
+
+    let session = stage.register_with("local", 2, vec![held(&done), held(&cut_off)]);
+    let again = Holder { session, ..done.clone() };
+    assert_eq!(stage.offers().len(), 1, "only what was cut off is made again");
+    let late = stage.finish(&Holder { session, ..cut_off.clone() }, Outcome::Completed);
+    assert_eq!(late, Err(Rejection::Fenced { attempt: cut_off.attempt, fence: cut_off.fence }));
+    assert!(stage.finish(&done, Outcome::Completed).is_err(), "its session is of the past");
+    stage.finish(&again, Outcome::Completed).expect("the work that was done is accepted");
+    assert_eq!(stage.state(run, 0), "integrating");
+    assert_eq!(stage.finish(&again, Outcome::Completed), Ok(Answer::Done), "said twice");
+}
+
+#[test]
+fn a_worker_that_comes_back_without_its_report_has_lost_it() {
+    let (mut stage, run, [done, _]) = killed_with_a_report_on_disk();
+    let earlier = Held { attempt: AttemptId { number: 7, ..done.attempt }, fence: done.fence };
+    stage.register_with("local", 2, vec![earlier]);
+    assert_eq!(stage.state(run, 0), "retry_wait");
+}
+
+#[test]
+fn a_worker_that_came_back_has_the_usual_time_to_deliver() {
+    let (mut stage, run, [done, _]) = killed_with_a_report_on_disk();
+    stage.register_with("local", 2, vec![held(&done)]);
+    stage.pass(Duration::from_secs(29));
+    assert_eq!(stage.state(run, 0), "active");
+    stage.pass(Duration::from_secs(2));
+    stage.pass(Duration::from_secs(600));
+    assert_eq!(stage.state(run, 0), "retry_wait", "it was silent for too long");
+}
+
+#[test]
+fn an_order_to_stop_wins_over_a_report_that_waits() {
+    let (mut stage, run, [done, _]) = killed_with_a_report_on_disk();
+    stage.order(Scope::Run(run), CommandKind::Stop, "enough");
+    assert!(stage.world.run(run).expect("the run").is_finished(), "nobody has to confirm it");
+    let session = stage.register_with("local", 2, vec![held(&done)]);
+    assert!(stage.finish(&Holder { session, ..done }, Outcome::Completed).is_err());
+
+    let mut stage = Stage::new();
+    let session = stage.register("local", 1);
+    let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    let holder = stage.start_next("local", session);
+    stage.order(Scope::All, CommandKind::Stop, "enough");
+    let mut after = reopened(&stage);
+    after.give(Input::Recover { reported: vec![held(&holder)] }).expect("recovered");
+    assert_eq!(after.state(run, 0), "cancelled");
+}
+
+#[test]
+fn a_grant_has_its_whole_time_to_start_again_after_a_restart() {
+    let mut stage = Stage::new();
+    let session = stage.register("w", 1);
+    stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
+    let offer = stage.offers()[0];
+    let holder = stage.claim(offer, "w", session).expect("a grant");
+    stage.now = stage.now.after(Duration::from_secs(3600));
+    let mut after = reopened(&stage);
+    after.give(Input::Recover { reported: Vec::new() }).expect("recovered");
+    after.pass(Duration::from_secs(59));
+    assert!(after.offers().is_empty());
+    let session = after.register_with("w", 1, vec![held(&holder)]);
+    after.give(WorkerRequest::Started(Holder { session, ..holder })).expect("it starts");
 }
 
 /// The same store under a new coordinator.

@@ -142,7 +142,7 @@ fn a_new_coordinator_knows_the_sessions_of_other_processes() {
     stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let holder = stage.start_next("w", session);
     let mut after = reopen(&stage);
-    after.give(Input::Recover).expect("recovered");
+    after.give(Input::Recover { reported: Vec::new() }).expect("recovered");
     after.finish(&holder, Outcome::Completed).expect("under the same session");
 }
 

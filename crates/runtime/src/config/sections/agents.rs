@@ -51,7 +51,7 @@ pub enum Driver {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptDelivery {
-    /// On standard input, which is then closed.
+    /// On standard input, which is then closed; with `protocol: lines`, as its first line.
     #[default]
     Stdin,
     /// As the last argument.
