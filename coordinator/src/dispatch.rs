@@ -25,7 +25,7 @@ use kapelle_domain::policy::Limits;
 use kapelle_domain::worker::Held;
 use kapelle_runtime::clock::Clock;
 use kapelle_store::Store;
-use tokio::sync::{Notify, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use batch::Pending;
@@ -38,6 +38,12 @@ const ASKS_MAX: usize = 1_024;
 
 /// Batches of events that a slow watcher may lag behind before it has to read from the store.
 const WATCH_MAX: usize = 1_024;
+
+/// How long the loop sleeps at most when nobody asks.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
+
+/// When the loop wakes this much later than it wanted to, its process was frozen.
+const FROZEN_AFTER: Duration = Duration::from_secs(5);
 
 /// How long the loop waits before it tries again after the store refused.
 const STORE_RETRY: Duration = Duration::from_millis(500);
@@ -132,6 +138,11 @@ pub struct Dispatch<B> {
     asks: mpsc::Receiver<Ask>,
     events: broadcast::Sender<Arc<Vec<Recorded>>>,
     stale: bool,
+    /// Whether workers can be heard.
+    online: watch::Receiver<bool>,
+    was_online: bool,
+    /// When the loop last looked at the clock.
+    looked_at: Timestamp,
 }
 
 /// Why the loop ended other than by order.
@@ -161,7 +172,21 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         let random = SplitMix(parts.seed);
         let world = World::new(parts.limits.clone());
         let last_seq = EventSeq(0);
-        let mut dispatch = Self { parts, world, last_seq, random, asks, events, stale: true };
+        let online = parts.bus.online();
+        let looked_at = Timestamp(parts.clock.now());
+        let (stale, was_online) = (true, true);
+        let mut dispatch = Self {
+            parts,
+            world,
+            last_seq,
+            random,
+            asks,
+            events,
+            stale,
+            online,
+            was_online,
+            looked_at,
+        };
         dispatch.reload().await?;
         let mut recovery = Pending::default();
         let reported = std::mem::take(&mut dispatch.parts.reported);
@@ -184,17 +209,39 @@ impl<B: CoordinatorEnd> Dispatch<B> {
                 () = stop.cancelled() => false,
                 count = self.asks.recv_many(&mut asks, BATCH_MAX) => count > 0,
                 result = self.parts.bus.requests(&mut requests, BATCH_MAX) => result.is_ok(),
+                Ok(()) = self.online.changed() => true,
                 () = tokio::time::sleep(due) => true,
             };
             if !open {
                 return Ok(());
             }
+            self.forgive_absence(due);
             self.gather(&mut asks, &mut requests).await;
             if self.stale && self.recover_store().await?.is_some() {
                 refuse_all(&mut asks, &mut requests);
                 continue;
             }
             self.turn(&mut asks, &mut requests).await?;
+        }
+    }
+
+    /// Gives everybody their full time again when we could not have heard them: the bus was down,
+    /// or this very process was frozen.
+    fn forgive_absence(&mut self, slept: Duration) {
+        let now = self.now();
+        let away = now.since(self.looked_at);
+        let frozen = away > slept.saturating_add(FROZEN_AFTER);
+        self.looked_at = now;
+        let online = *self.online.borrow();
+        let back = online && !self.was_online;
+        self.was_online = online;
+        if frozen || back {
+            tracing::info!(
+                frozen,
+                away_ms = away.as_millis(),
+                "nobody could be heard; everybody gets their full time again"
+            );
+            self.world.forgive_silence(now);
         }
     }
 
@@ -238,7 +285,9 @@ impl<B: CoordinatorEnd> Dispatch<B> {
                 Ask::Recall(run, reply) => drop(reply.send(self.recall(run).await)),
             }
         }
-        if self.world.next_deadline().is_some_and(|at| at <= self.now()) {
+        // Nobody's silence counts while nobody can be heard.
+        let hears = *self.online.borrow();
+        if hears && self.world.next_deadline().is_some_and(|at| at <= self.now()) {
             self.decide(&mut pending, Input::Tick, None);
         }
         self.finish(pending).await
@@ -409,9 +458,11 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         if self.stale {
             return STORE_RETRY;
         }
-        // Sleeping until the far future is sleeping until somebody asks.
-        let idle = Duration::from_secs(3600);
-        self.world.next_deadline().map_or(idle, |at| at.since(self.now())).min(idle)
+        if !*self.online.borrow() {
+            return IDLE_MAX;
+        }
+        let due = self.world.next_deadline();
+        due.map_or(IDLE_MAX, |at| at.since(self.now())).min(IDLE_MAX)
     }
 }
 

@@ -31,6 +31,9 @@ use ending::LATE_TRANSCRIPTS_MAX;
 /// The wait before a request that was not recorded is repeated, doubled up to the second.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// How long a worker that is to stop at once tries to be heard.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// What a worker is made of.
 #[derive(Debug)]
 pub struct Worker<B> {
@@ -74,6 +77,8 @@ struct Session<B> {
     late: Semaphore,
     /// The worker takes nothing new any more.
     ending: CancellationToken,
+    /// The worker is to stop at once.
+    stop: CancellationToken,
 }
 
 /// An attempt that is being made.
@@ -93,7 +98,7 @@ impl<B: WorkerEnd> Worker<B> {
         stop: CancellationToken,
     ) -> Result<(), Error> {
         let mut found = self.find().await;
-        let (session, standing) = self.register().await?;
+        let (session, standing) = self.register(&stop).await?;
         let session = Arc::new(session);
         let slots = usize::try_from(self.registration.slots).unwrap_or(usize::MAX);
         let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
@@ -133,7 +138,7 @@ impl<B: WorkerEnd> Worker<B> {
             }
         };
         if ended.is_ok() {
-            self.finish(&session, &mut attempts, &stop).await?;
+            self.finish(&session, &mut attempts, &stop).await;
         }
         ended
     }
@@ -149,9 +154,9 @@ impl<B: WorkerEnd> Worker<B> {
         found
     }
 
-    async fn register(&self) -> Result<(Session<B>, Standing), Error> {
+    async fn register(&self, stop: &CancellationToken) -> Result<(Session<B>, Standing), Error> {
         let request = WorkerRequest::Register(self.registration.clone());
-        match ask(&self.bus, request).await? {
+        match ask(&self.bus, request, stop).await? {
             Ok(Answer::Registered { session, standing }) => {
                 let session = Session {
                     bus: self.bus.clone(),
@@ -162,6 +167,7 @@ impl<B: WorkerEnd> Worker<B> {
                     hailed: Notify::new(),
                     late: Semaphore::new(LATE_TRANSCRIPTS_MAX),
                     ending: CancellationToken::new(),
+                    stop: stop.clone(),
                 };
                 Ok((session, standing))
             }
@@ -176,16 +182,17 @@ impl<B: WorkerEnd> Worker<B> {
         session: &Session<B>,
         attempts: &mut JoinSet<()>,
         stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    ) {
         session.ending.cancel();
         let (worker, epoch) = (session.worker.clone(), session.epoch);
         if !stop.is_cancelled() {
             let drain = WorkerRequest::Drain { worker: worker.clone(), session: epoch };
-            drop(ask(&session.bus, drain).await?);
+            drop(ask(&session.bus, drain, stop).await);
         }
         while attempts.join_next().await.is_some() {}
-        drop(ask(&session.bus, WorkerRequest::Leave { worker, session: epoch }).await?);
-        Ok(())
+        let leave = WorkerRequest::Leave { worker, session: epoch };
+        // What a coordinator that can't record it makes of our silence is the same.
+        drop(ask(&session.bus, leave, stop).await);
     }
 }
 
@@ -216,7 +223,7 @@ async fn take<B: WorkerEnd>(
         worker: session.worker.clone(),
         session: session.epoch,
     };
-    let grant = match ask(&session.bus, WorkerRequest::Claim(claim)).await {
+    let grant = match ask(&session.bus, WorkerRequest::Claim(claim), &session.stop).await {
         Ok(Ok(Answer::Granted(grant))) => *grant,
         Ok(Err(Rejection::PreferOther { retry_after, .. })) => {
             // The slot is free for other offers meanwhile.
@@ -322,8 +329,24 @@ fn obey<B>(session: &Session<B>, attempt: AttemptId, verdict: Verdict) {
     }
 }
 
-/// Asks until there is a definite answer.
+/// Asks until there is a definite answer. A worker that is to stop at once doesn't wait for ever
+/// for a coordinator that can record nothing: what matters of its words is in the spool.
 pub(crate) async fn ask<B: WorkerEnd>(
+    bus: &B,
+    request: WorkerRequest,
+    stop: &CancellationToken,
+) -> Result<Result<Answer, Rejection>, Error> {
+    let patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        answer = repeat(bus, request) => answer,
+        () = patience => Err(Error::Bus(kapelle_bus::Error::NoAnswer)),
+    }
+}
+
+async fn repeat<B: WorkerEnd>(
     bus: &B,
     request: WorkerRequest,
 ) -> Result<Result<Answer, Rejection>, Error> {

@@ -21,6 +21,7 @@ mod command;
 mod diff;
 mod error;
 mod git_dir;
+mod history;
 mod merge;
 mod names;
 mod refs;

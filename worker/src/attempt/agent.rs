@@ -84,7 +84,8 @@ pub(crate) async fn run<B: WorkerEnd>(
         // Whoever has ended without reading it has an exit code that says more than we could.
         drop(stdin.line(&agent_line::prompt(&desk.grant.prompt)).await);
     }
-    match crate::daemon::ask(desk.bus, WorkerRequest::Started(desk.holder.clone())).await {
+    let started = WorkerRequest::Started(desk.holder.clone());
+    match crate::daemon::ask(desk.bus, started, &desk.orders.stop).await {
         Ok(Ok(_)) => {}
         // The grant is of the past; dropping the process ends it.
         Ok(Err(_)) | Err(_) => return Work::Abandoned,

@@ -44,7 +44,7 @@ pub(super) async fn settle_the_past<B: WorkerEnd>(
             continue;
         }
         let Some(report) = found.report.take() else { continue };
-        if !hand_in_report(&session.bus, session.holder(attempt, fence), report.clone()).await {
+        if !hand_in_report(session, session.holder(attempt, fence), report.clone()).await {
             found.report = Some(report);
         }
     }
@@ -82,7 +82,7 @@ pub(super) async fn conclude<B: WorkerEnd>(
     }
     let attempt = holder.attempt;
     let answered = match report {
-        Some(report) => hand_in_report(&session.bus, holder, report).await,
+        Some(report) => hand_in_report(session, holder, report).await,
         None => true,
     };
     session.held().remove(&attempt);
@@ -103,9 +103,14 @@ pub(super) async fn conclude<B: WorkerEnd>(
 }
 
 /// Whether the report was recorded, kept aside, or refused.
-async fn hand_in_report<B: WorkerEnd>(bus: &B, holder: Holder, report: Report) -> bool {
+async fn hand_in_report<B: WorkerEnd>(
+    session: &Session<B>,
+    holder: Holder,
+    report: Report,
+) -> bool {
     let attempt = holder.attempt;
-    match ask(bus, WorkerRequest::Finished { holder, report: Arc::new(report) }).await {
+    let finished = WorkerRequest::Finished { holder, report: Arc::new(report) };
+    match ask(&session.bus, finished, &session.stop).await {
         Ok(Ok(_)) => true,
         // Said of the session, not of the report: the next one brings it again.
         Ok(Err(Rejection::SupersededSession { .. } | Rejection::UnknownWorker { .. })) => false,

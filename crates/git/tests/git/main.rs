@@ -6,5 +6,6 @@ mod advance;
 mod advance_kill;
 mod discovery;
 mod fixture;
+mod history;
 mod integration;
 mod snapshot;
