@@ -1,8 +1,10 @@
 //! The program as its users run it: whole runs, kills, second terminals, bad input.
 
 mod bad_input;
+mod claims;
 mod kills;
 mod runs;
 mod spool;
+mod steering;
 mod store;
 mod terminals;

@@ -7,6 +7,6 @@ mod processes;
 mod project;
 mod random;
 
-pub use processes::{descendants, kill_tree, living_in};
+pub use processes::{descendants, kill_tree, living_in, states_in};
 pub use project::{Finished, Project, Running, stream};
 pub use random::Random;

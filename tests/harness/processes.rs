@@ -42,6 +42,16 @@ pub fn kill_tree(root: i32) {
     }
 }
 
+/// The states of the processes that work in `directory` or below it, as the kernel names them.
+pub fn states_in(directory: &Path) -> Vec<char> {
+    let state = |(pid, _): (i32, PathBuf)| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    };
+    let agents = living_in(directory).into_iter().filter(|(_, cwd)| cwd.ends_with("tree"));
+    agents.filter_map(state).collect()
+}
+
 /// The processes that work in `directory` or below it.
 pub fn living_in(directory: &Path) -> Vec<(i32, PathBuf)> {
     all()

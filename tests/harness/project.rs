@@ -154,9 +154,7 @@ impl Project {
 
     /// Runs the program with further environment variables.
     pub fn kapelle_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Finished {
-        let mut command = self.command(args);
-        command.envs(environment.iter().copied());
-        Running::start(command).wait()
+        self.start_with(args, environment).wait()
     }
 
     /// Runs the program, which must succeed, and reads what it printed as JSON.
@@ -165,6 +163,13 @@ impl Project {
         assert_eq!(finished.code, Some(0), "{args:?}: {finished:?}");
         serde_json::from_str(&finished.stdout)
             .unwrap_or_else(|error| panic!("{args:?}: {error}: {finished:?}"))
+    }
+
+    /// Starts the program with further environment variables.
+    pub fn start_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Running {
+        let mut command = self.command(args);
+        command.envs(environment.iter().copied());
+        Running::start(command)
     }
 
     /// Starts the program.

@@ -9,12 +9,12 @@ use kapelle_domain::ids::{AttemptId, CommandSeq, RunId, TaskId};
 use kapelle_domain::plan::TaskSpec;
 use kapelle_domain::run::RunRecord;
 use kapelle_domain::task::TaskState;
-use kapelle_domain::worker::{Duty, Worker};
+use kapelle_domain::worker::{Duty, Program, Worker};
 use kapelle_store::{StoredRun, StoredTask};
 
 use super::view::{
-    AttemptView, ChangesView, CheckView, CommandView, EventView, RunView, TaskView, UsageView,
-    WorkerView,
+    AttemptView, ChangesView, CheckView, CommandView, EventView, ProgramView, RunView, TaskView,
+    UsageView, WorkerDuty, WorkerView,
 };
 
 /// A task as people name it, such as `r-42/1.2`.
@@ -176,12 +176,29 @@ pub(super) fn worker(worker: &Worker) -> WorkerView {
         slots: worker.registration.slots,
         held: u32::try_from(worker.holds.len()).unwrap_or(u32::MAX),
         agents: worker.registration.agents.iter().map(ToString::to_string).collect(),
-        draining: worker.duty == Duty::Draining,
+        labels: worker.registration.labels.clone(),
+        duty: match worker.duty {
+            Duty::Active => WorkerDuty::Active,
+            Duty::Cordoned => WorkerDuty::Cordoned,
+            Duty::Draining => WorkerDuty::Draining,
+        },
+        suspect: worker.suspect,
+        embedded: worker.registration.embedded,
+        build: worker.registration.build.clone(),
+        programs: worker.registration.programs.iter().map(program).collect(),
         seen_at: worker.seen_at.0,
     }
 }
 
 /// An event; `key` is that of its task.
+fn program(program: &Program) -> ProgramView {
+    ProgramView {
+        agent: program.agent.to_string(),
+        version: program.version.clone(),
+        state: program.state.name().to_owned(),
+    }
+}
+
 pub(super) fn event(epoch: u64, recorded: &Recorded, key: Option<&str>) -> EventView {
     let run: Option<RunId> = recorded.event.run();
     let task = recorded.event.task().map(|task| match key {

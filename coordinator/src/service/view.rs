@@ -4,6 +4,8 @@
 //! `*_at`; durations are `*_ms`. Everything that came from an agent is plain text and hostile:
 //! whoever shows it makes it harmless first.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,7 +34,7 @@ pub struct RunView {
     /// How many tasks may be live at once.
     pub concurrency: u32,
     /// How many of its tasks are in each state, by the state's name.
-    pub counts: std::collections::BTreeMap<String, u32>,
+    pub counts: BTreeMap<String, u32>,
     /// What it has used up.
     pub usage: UsageView,
 }
@@ -201,7 +203,7 @@ pub struct StatusView {
     /// The roadmap's path, relative to the project's root; absent when there is none.
     pub roadmap: Option<String>,
     /// How many streams have each status.
-    pub counts: std::collections::BTreeMap<String, u32>,
+    pub counts: BTreeMap<String, u32>,
     /// How many streams could be started now.
     pub available: u32,
     /// Errors and warnings in the roadmap.
@@ -229,10 +231,31 @@ pub struct WorkerView {
     pub held: u32,
     /// The agents that it can run.
     pub agents: Vec<String>,
-    /// Whether it takes no new work.
-    pub draining: bool,
+    /// What it says about its machine.
+    pub labels: BTreeMap<String, String>,
+    /// What it is to do about new work.
+    pub duty: WorkerDuty,
+    /// Whether it has not been heard of for longer than a worker may be silent.
+    pub suspect: bool,
+    /// Whether it lives in the coordinator's own process.
+    pub embedded: bool,
+    /// Its version.
+    pub build: String,
+    /// What it found of each agent's program.
+    pub programs: Vec<ProgramView>,
     /// When it was last heard of.
     pub seen_at: i64,
+}
+
+/// What a worker found of an agent's program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProgramView {
+    /// The agent.
+    pub agent: String,
+    /// The version that the program says it has.
+    pub version: Option<String>,
+    /// `installed`, `logged_out` or `missing`.
+    pub state: String,
 }
 
 /// What somebody wants to be run.

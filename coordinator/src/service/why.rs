@@ -36,6 +36,10 @@ impl Service {
         if let Some(cancel) = &task.record.cancel {
             details.push(format!("it was ordered to end: {cancel}"));
         }
+        if let Some(reason) = &task.record.paused {
+            details.push(format!("it is paused: {reason}"));
+            hints.push(format!("kapelle resume {}", view.id));
+        }
         if let Some(explanation) = self.explanation(task.id).await? {
             self.add_holders(&explanation, &mut details).await?;
             hints.extend(hint(&explanation.reason, &view.id));

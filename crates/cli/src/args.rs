@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
     config, demo, doctor, events, feedback, goal, init, interactive, logs, meta, report, resume,
-    roadmap, run, runs, server, show, status, stop, store, why,
+    roadmap, run, runs, server, show, status, steer, stop, store, why, workers,
 };
 use crate::output::{Color, Format, Settings};
 
@@ -69,7 +70,7 @@ pub struct Global {
     #[arg(long, global = true, hide_short_help = true)]
     pub no_color: bool,
     /// Use no signs beyond ASCII
-    #[arg(long, global = true, env = "KAPELLE_ASCII", action = ArgAction::SetTrue, hide_short_help = true, hide_env_values = true)]
+    #[arg(long, global = true, env = "KAPELLE_ASCII", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), hide_short_help = true, hide_env_values = true)]
     pub ascii: bool,
     /// Answer every question with yes
     #[arg(short, long, global = true, hide_short_help = true)]
@@ -127,6 +128,22 @@ pub enum Command {
     Stop(stop::StopArgs),
     /// Tell something to the agent of a task
     Feedback(feedback::FeedbackArgs),
+    /// End an attempt and begin anew, with something to be told
+    Restart(steer::RestartArgs),
+    /// Take an agent off its work stream and put it on another one
+    Redirect(steer::RedirectArgs),
+    /// Freeze agents where they stand, or start none
+    Pause(steer::PauseArgs),
+    /// Ask whether attempts are alive
+    Ping(steer::PingArgs),
+    /// List the workers
+    Workers(workers::WorkersArgs),
+    /// Give a worker nothing new until further notice
+    Cordon(workers::CordonArgs),
+    /// Give a worker new work again
+    Uncordon(workers::UncordonArgs),
+    /// Have a worker finish what it has and leave
+    Drain(workers::DrainArgs),
     /// Tell a run from its beginning to its end
     Report(report::ReportArgs),
     /// Show what an agent has printed

@@ -19,9 +19,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Problem};
 use crate::output::scrub;
 use crate::view::{
-    AttemptView, CommandView, EventPage, EventView, FeedbackAccepted, FeedbackRequest, GoalRequest,
-    GoalView, HealthView, LogPage, ReportView, RunAccepted, RunDetail, RunPage, RunRequest,
-    StatusView, StopAccepted, StopRequest, TaskView, WhyView, WorkerView,
+    AttemptView, CommandAccepted, CommandRequest, CommandView, EventPage, EventView,
+    FeedbackAccepted, FeedbackRequest, GoalRequest, GoalView, HealthView, LogPage, ReportView,
+    RunAccepted, RunDetail, RunPage, RunRequest, StatusView, StopAccepted, StopRequest, TaskView,
+    WhyView, WorkerDuty, WorkerView,
 };
 use sse::Decoder;
 
@@ -229,6 +230,23 @@ impl Client {
         self.post(&["api", "v1", "tasks", id, "feedback"], &request).await
     }
 
+    /// Orders something of running work.
+    ///
+    /// # Errors
+    /// See [`Self::health`].
+    pub async fn command(&self, request: &CommandRequest) -> Result<CommandAccepted, Error> {
+        self.post(&["api", "v1", "commands"], request).await
+    }
+
+    /// Decides what a worker does about new work.
+    ///
+    /// # Errors
+    /// See [`Self::health`].
+    pub async fn set_duty(&self, worker: &str, duty: WorkerDuty) -> Result<WorkerView, Error> {
+        let body = serde_json::json!({ "duty": duty });
+        self.send(Method::PUT, &["api", "v1", "workers", worker, "duty"], &body).await
+    }
+
     /// Why a task or work stream isn't running, or what it is doing.
     ///
     /// # Errors
@@ -384,7 +402,16 @@ impl Client {
         segments: &[&str],
         body: &B,
     ) -> Result<T, Error> {
-        let request = self.http.post(self.url(segments, &[])).json(body);
+        self.send(Method::POST, segments, body).await
+    }
+
+    async fn send<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: &B,
+    ) -> Result<T, Error> {
+        let request = self.http.request(method, self.url(segments, &[])).json(body);
         self.answer(request.timeout(ANSWER_TIMEOUT).send().await).await
     }
 

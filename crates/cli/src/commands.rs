@@ -19,9 +19,11 @@ pub mod runs;
 pub mod server;
 pub mod show;
 pub mod status;
+pub mod steer;
 pub mod stop;
 pub mod store;
 pub mod why;
+pub mod workers;
 
 use crate::app::App;
 use crate::args::Command;
@@ -49,6 +51,14 @@ pub async fn run(command: Option<Command>, app: &App) -> Result<Exit, Error> {
         Command::Interactive(args) => args.run(app).await,
         Command::Stop(args) => args.run(app).await,
         Command::Feedback(args) => args.run(app).await,
+        Command::Restart(args) => args.run(app).await,
+        Command::Redirect(args) => args.run(app).await,
+        Command::Pause(args) => args.run(app).await,
+        Command::Ping(args) => args.run(app).await,
+        Command::Workers(args) => args.run(app).await,
+        Command::Cordon(args) => args.run(app).await,
+        Command::Uncordon(args) => args.run(app).await,
+        Command::Drain(args) => args.run(app).await,
         Command::Report(args) => args.run(app).await,
         Command::Logs(args) => args.run(app).await,
         Command::Events(args) => args.run(app).await,

@@ -233,7 +233,9 @@ impl<'a> Follower<'a> {
         }
         let workers = self.client().workers().await?;
         let placeable = |agent: &String| {
-            workers.iter().any(|worker| !worker.draining && worker.agents.contains(agent))
+            workers.iter().any(|worker| {
+                worker.duty == crate::view::WorkerDuty::Active && worker.agents.contains(agent)
+            })
         };
         Ok((!wanted.iter().any(placeable)).then_some(wanted))
     }

@@ -1,4 +1,5 @@
-//! Ctrl-C and the polite signal of service managers, for commands that end in more than one way.
+//! Ctrl-C, the polite signal of service managers, and the end of the terminal, for commands that
+//! end in more than one way.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,6 +10,8 @@ use crate::error::Error;
 pub struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
+    /// A terminal that is closed, or a connection that drops: agents at work may finish.
+    hangup: Signal,
 }
 
 impl Interrupts {
@@ -23,6 +26,7 @@ impl Interrupts {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 
@@ -31,6 +35,7 @@ impl Interrupts {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Renderings are pure: a view and a [`Canvas`](crate::output::Canvas) in, text out.
 
 mod attempt;
+mod command;
 mod event;
 mod goal;
 mod markdown;
@@ -19,6 +20,7 @@ pub use markdown::markdown;
 pub use run::{counts_line, progress};
 pub use status::summary;
 pub use task::{TaskDetail, elapsed, who};
+pub use worker::Workers;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -189,6 +189,10 @@ struct Conversation<'d, 'a, B> {
     last_words: String,
     word: Option<Word>,
     stopped: Option<Stopped>,
+    /// Since when its processes stand still, while they do.
+    frozen_since: Option<tokio::time::Instant>,
+    /// How long they stood still that no limit was moved for yet.
+    stood_still: Duration,
     /// Commands that were written and not yet acknowledged.
     told: Vec<CommandSeq>,
 }
@@ -203,6 +207,8 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             last_words: String::new(),
             word: None,
             stopped: None,
+            frozen_since: None,
+            stood_still: Duration::ZERO,
             told: Vec::new(),
         }
     }
@@ -225,17 +231,23 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                     }
                     None => break,
                 },
-                () = &mut deadline, if self.stopped.is_none() => {
+                () = &mut deadline, if self.stopped.is_none() && self.frozen_since.is_none() => {
                     self.desk.transcript.say(&format!("out of time after {} s", limit.as_secs()));
                     self.end(Stopped::TimedOut, ladder(self.agent));
                 }
-                () = &mut silence => {
+                () = &mut silence, if self.frozen_since.is_none() => {
                     let quiet = self.desk.workshop.silence.unwrap_or(FOREVER);
                     let note = format!("nothing was heard of the agent for {} s", quiet.as_secs());
                     self.desk.transcript.say(&note);
                     silence.as_mut().reset(tokio::time::Instant::now() + quiet);
                 }
-                () = orders.look.notified() => self.look().await,
+                () = orders.look.notified() => {
+                    self.look().await;
+                    let still = std::mem::take(&mut self.stood_still);
+                    let (end, quiet) = (deadline.deadline() + still, silence.deadline() + still);
+                    deadline.as_mut().reset(end);
+                    silence.as_mut().reset(quiet);
+                }
                 () = orders.fenced.cancelled(), if self.stopped != Some(Stopped::Abandoned) => {
                     self.end(Stopped::Abandoned, StopLadder::KILL);
                 }
@@ -266,6 +278,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             self.end(Stopped::Cancelled, ladder(self.agent));
             return;
         }
+        self.freeze(wanted.paused).await;
         for command in wanted.commands {
             if self.told.contains(&command.seq) {
                 continue;
@@ -281,8 +294,14 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                 }
                 CommandKind::Pause | CommandKind::Resume => {
                     self.told.push(command.seq);
-                    let reason = "this worker can't freeze agents yet".to_owned();
-                    self.answer(command.seq, CommandAnswer::Refused { reason }).await;
+                    let wanted = command.kind == CommandKind::Pause;
+                    let answer = if self.frozen_since.is_some() == wanted {
+                        CommandAnswer::Applied
+                    } else {
+                        let reason = "its processes don't do as they are told".to_owned();
+                        CommandAnswer::Refused { reason }
+                    };
+                    self.answer(command.seq, answer).await;
                     continue;
                 }
             }
@@ -294,6 +313,25 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                 self.desk.transcript.say(&format!("told the agent: {}", command.text));
                 self.told.push(command.seq);
             }
+        }
+    }
+
+    /// Has the processes stand still, or go on. The limits on time stand still with them.
+    async fn freeze(&mut self, frozen: bool) {
+        if frozen == self.frozen_since.is_some() || self.stopped.is_some() {
+            return;
+        }
+        if !self.process.freeze(frozen).await {
+            self.desk.transcript.say("the agent could not be frozen, or made to go on");
+            return;
+        }
+        let now = tokio::time::Instant::now();
+        if let Some(since) = self.frozen_since.take() {
+            self.stood_still += now - since;
+            self.desk.transcript.say("the agent goes on");
+        } else {
+            self.frozen_since = Some(now);
+            self.desk.transcript.say("the agent is frozen");
         }
     }
 

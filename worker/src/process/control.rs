@@ -20,6 +20,9 @@ use super::{Containment, Ended, Exit, ProcessSpec, Stdin, strays};
 /// on what cannot be killed before that.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a tree may take to be frozen, or to go on.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A supervised process. Dropping it kills the whole tree.
 #[derive(Debug)]
 pub struct Process {
@@ -31,6 +34,7 @@ pub struct Process {
     containment: Containment,
     supervisor_id: Option<u32>,
     stopper: Stopper,
+    frozen: watch::Receiver<bool>,
     exit: oneshot::Receiver<Exit>,
     ended: Option<Exit>,
     /// Owns everything that runs for this process; aborted on drop, which cuts the lifeline.
@@ -70,8 +74,9 @@ impl Process {
         let supervisor_id = control.shim.id();
         let (schedule, asked) = watch::channel(Schedule::default());
         let (report, exit) = oneshot::channel();
+        let (seen_frozen, frozen) = watch::channel(false);
         tasks.spawn(async move {
-            let ended = control.accompany(asked, &spec.marker).await;
+            let ended = control.accompany(asked, seen_frozen, &spec.marker).await;
             gone.send(()).ok();
             if let Some(pumped) = pumped {
                 pumped.await.ok();
@@ -85,6 +90,7 @@ impl Process {
             containment,
             supervisor_id,
             stopper,
+            frozen,
             exit,
             ended: None,
             _tasks: tasks,
@@ -112,6 +118,14 @@ impl Process {
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// Stops every process of the tree where it stands, or lets them go on. Whether that is how they
+    /// are now. A tree that is being stopped for good goes on to its end all the same.
+    pub async fn freeze(&mut self, frozen: bool) -> bool {
+        self.stopper.0.send_modify(|schedule| schedule.frozen = frozen);
+        let reached = self.frozen.wait_for(|now| *now == frozen);
+        matches!(timeout(FREEZE_PATIENCE, reached).await, Ok(Ok(_)))
     }
 
     /// Waits until the whole tree is gone and its output has been read into
@@ -162,6 +176,8 @@ pub(super) struct Control {
 struct Watched {
     /// The strongest step taken so far.
     taken: Option<StopMode>,
+    /// What was asked last about being frozen.
+    frozen: bool,
     ended: Option<AgentEnd>,
 }
 
@@ -176,12 +192,23 @@ struct AgentEnd {
 
 impl Control {
     /// Carries out what is asked until the tree is gone.
-    async fn accompany(mut self, mut asked: watch::Receiver<Schedule>, marker: &str) -> Exit {
+    async fn accompany(
+        mut self,
+        mut asked: watch::Receiver<Schedule>,
+        frozen: watch::Sender<bool>,
+        marker: &str,
+    ) -> Exit {
         let mut watched = Watched::default();
         let mut give_up = None;
         loop {
             let schedule = *asked.borrow_and_update();
             let next = give_up.or(schedule.next(watched.taken));
+            if schedule.frozen != watched.frozen {
+                watched.frozen = schedule.frozen;
+                let request = if schedule.frozen { Request::Freeze } else { Request::Thaw };
+                // A failure shows as the end of the reports.
+                self.requests.write_all(&[request.to_byte()]).await.ok();
+            }
             tokio::select! {
                 line = self.reports.next_line() => {
                     let Ok(Some(line)) = line else { break };
@@ -194,6 +221,7 @@ impl Control {
                                 survivors,
                             });
                         }
+                        Some(Report::Frozen(now)) => drop(frozen.send(now)),
                         Some(Report::Gone { killed, left }) => {
                             self.shim.wait().await.ok();
                             return self.exit(&watched, killed, left);

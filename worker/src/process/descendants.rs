@@ -14,6 +14,9 @@ use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
 const ROUNDS: u32 = 2_500;
 const ROUND: Duration = Duration::from_millis(2);
 
+/// Rounds of [`freeze_all`]: a signal takes effect when the process is scheduled next.
+const FREEZE_ROUNDS: u32 = 500;
+
 /// What [`kill_all`] did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Killed {
@@ -27,6 +30,7 @@ struct Entry {
     pid: Pid,
     parent: i32,
     zombie: bool,
+    stopped: bool,
 }
 
 /// Kills and reaps the descendants of this process until there are none. It must be a subreaper,
@@ -53,6 +57,34 @@ pub(super) fn kill_all() -> Killed {
     Killed { killed: count(seen.len()).saturating_sub(left), left }
 }
 
+/// Stops the descendants of this process where they stand. Whether all of them are: a tree that
+/// forks without end may get away for a while.
+pub(super) fn freeze_all() -> bool {
+    for _ in 0..FREEZE_ROUNDS {
+        let running: Vec<Pid> = descendants()
+            .into_iter()
+            .filter(|entry| !entry.stopped)
+            .map(|entry| entry.pid)
+            .collect();
+        if running.is_empty() {
+            return true;
+        }
+        for pid in running {
+            // It may have ended meanwhile.
+            kill_process(pid, Signal::STOP).ok();
+        }
+        thread::sleep(ROUND);
+    }
+    false
+}
+
+/// Lets the descendants of this process go on.
+pub(super) fn thaw_all() {
+    for entry in descendants() {
+        kill_process(entry.pid, Signal::CONT).ok();
+    }
+}
+
 /// Processes that are visible besides this one. Meant for the first process of a namespace with
 /// its own `/proc`.
 pub(super) fn count_others() -> u32 {
@@ -72,6 +104,10 @@ fn reap() -> bool {
 }
 
 fn living_descendants() -> Vec<Pid> {
+    descendants().into_iter().map(|entry| entry.pid).collect()
+}
+
+fn descendants() -> Vec<Entry> {
     let entries: BTreeMap<i32, Entry> =
         entries().map(|entry| (entry.pid.as_raw_nonzero().get(), entry)).collect();
     let own = getpid().as_raw_nonzero().get();
@@ -90,7 +126,13 @@ fn living_descendants() -> Vec<Pid> {
         }
         false
     };
-    entries.values().filter(|entry| !entry.zombie && descends(entry)).map(|e| e.pid).collect()
+    let living: Vec<i32> = entries
+        .iter()
+        .filter(|(_, entry)| !entry.zombie && descends(entry))
+        .map(|(pid, _)| *pid)
+        .collect();
+    let mut entries = entries;
+    living.iter().filter_map(|pid| entries.remove(pid)).collect()
 }
 
 fn entries() -> impl Iterator<Item = Entry> {
@@ -100,8 +142,9 @@ fn entries() -> impl Iterator<Item = Entry> {
         let after_name = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
-        let zombie = matches!(fields.next()?, "Z" | "X");
-        Some(Entry { pid, parent: fields.next()?.parse().ok()?, zombie })
+        let state = fields.next()?;
+        let (zombie, stopped) = (matches!(state, "Z" | "X"), matches!(state, "T" | "t"));
+        Some(Entry { pid, parent: fields.next()?.parse().ok()?, zombie, stopped })
     })
 }
 

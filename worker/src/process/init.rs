@@ -145,13 +145,17 @@ fn accompany(
         }
         if !fds[1].revents().is_empty() {
             let Some(request) = wire::receive_request(control)? else { return Ok(None) };
-            forward(
-                agent,
-                match request {
-                    Request::Interrupt => Signal::SIGINT as i32,
-                    Request::Terminate => Signal::SIGTERM as i32,
-                },
-            );
+            match request {
+                Request::Interrupt => forward(agent, Signal::SIGINT as i32),
+                Request::Terminate => forward(agent, Signal::SIGTERM as i32),
+                Request::Freeze => {
+                    send_report(control, &Report::Frozen(descendants::freeze_all()));
+                }
+                Request::Thaw => {
+                    descendants::thaw_all();
+                    send_report(control, &Report::Frozen(false));
+                }
+            }
         }
     }
 }
@@ -165,7 +169,7 @@ fn forward(agent: Pid, number: i32) {
         _ => return,
     };
     kill_process_group(agent, signal).ok();
-    kill_process_group(agent, Send::CONT).ok();
+    descendants::thaw_all();
 }
 
 /// Reaps whatever has ended; the agent's status if it is among them.

@@ -45,12 +45,14 @@ impl Default for StopLadder {
     }
 }
 
-/// The moments of all ladders requested so far, each step at its earliest.
+/// What is wanted of a running process: the moments of all ladders requested so far, each step at
+/// its earliest, and whether it is to stand still meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Schedule {
     interrupt: Option<Instant>,
     terminate: Option<Instant>,
     kill: Option<Instant>,
+    pub(super) frozen: bool,
 }
 
 impl Schedule {

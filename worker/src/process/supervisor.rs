@@ -150,9 +150,10 @@ impl Supervisor {
             Some(Report::SpawnFailed(fault)) => {
                 Error::SpawnFailed { program, source: fault.into() }
             }
-            Some(Report::Started | Report::Exited { .. } | Report::Gone { .. }) | None => {
-                Error::SupervisorLost { exe: self.exe.clone(), program }
-            }
+            Some(
+                Report::Started | Report::Frozen(_) | Report::Exited { .. } | Report::Gone { .. },
+            )
+            | None => Error::SupervisorLost { exe: self.exe.clone(), program },
         }
     }
 }

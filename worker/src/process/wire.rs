@@ -26,11 +26,17 @@ pub(super) struct Launch {
     pub(super) env: Vec<(OsString, OsString)>,
 }
 
-/// A signal that init is to send to the agent's process group.
+/// What init is to do with the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
+    /// SIGINT to its process group.
     Interrupt,
+    /// SIGTERM to its process group.
     Terminate,
+    /// Stop every process of the tree where it stands.
+    Freeze,
+    /// Let them go on.
+    Thaw,
 }
 
 impl Request {
@@ -38,11 +44,14 @@ impl Request {
         match self {
             Self::Interrupt => b'i',
             Self::Terminate => b't',
+            Self::Freeze => b'f',
+            Self::Thaw => b'c',
         }
     }
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Interrupt, Self::Terminate].into_iter().find(|request| request.to_byte() == byte)
+        let all = [Self::Interrupt, Self::Terminate, Self::Freeze, Self::Thaw];
+        all.into_iter().find(|request| request.to_byte() == byte)
     }
 }
 
@@ -57,6 +66,8 @@ pub(super) enum Report {
     SpawnFailed(Fault),
     /// The agent runs.
     Started,
+    /// Every process of the tree is stopped, or none is any more.
+    Frozen(bool),
     /// The agent ended by itself or by a signal; `survivors` processes are still alive.
     Exited { code: Option<i32>, signal: Option<i32>, survivors: u32 },
     /// Nothing of the tree is left but `left` processes that cannot be killed.

@@ -73,8 +73,10 @@ fn what_is_typed_is_understood_or_refused() {
         "kapelle status -o yaml",
         "kapelle schema nonsense",
         "kapelle config",
-        "kapelle redirect 1.2 1.3",
+        "kapelle redirect 1.2",
         "kapelle pause",
+        "kapelle pause 1.2 --all",
+        "kapelle cordon",
     ] {
         check(line, false);
     }
@@ -181,4 +183,24 @@ fn the_short_help_of_a_command_stays_short() {
       kapelle run 1.2 1.3 --agent codex
       kapelle run --dry-run
     ");
+}
+
+#[test]
+fn agents_and_workers_can_be_steered() {
+    for line in [
+        "kapelle redirect 1.2 1.3 --reason blocked",
+        "kapelle pause 1.2",
+        "kapelle pause --worker big --wait 0s",
+        "kapelle pause --label gpu",
+        "kapelle resume 1.2",
+        "kapelle restart 1.2 begin with the tests",
+        "kapelle ping --all",
+        "kapelle workers -o json",
+        "kapelle cordon big",
+        "kapelle uncordon big",
+        "kapelle drain big",
+    ] {
+        let parsed = Cli::try_parse_from(line.split_whitespace());
+        assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|error| error.to_string()));
+    }
 }

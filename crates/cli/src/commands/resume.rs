@@ -2,7 +2,10 @@
 
 use clap::Args;
 
+use std::time::Duration;
+
 use super::run::{finish, follow, tell};
+use super::steer::{give, scope_of};
 use crate::app::App;
 use crate::client::Client;
 use crate::error::Error;
@@ -10,6 +13,10 @@ use crate::exit::Exit;
 use crate::follow::Follower;
 use crate::host::{Connection, Need};
 use crate::output::Format;
+use crate::view::{CommandRequest, CommandScope, Verb};
+
+/// How long a task that was paused may take to go on before that is said.
+const EFFECT: Duration = Duration::from_secs(10);
 
 /// What `resume` takes.
 #[derive(Debug, Args)]
@@ -17,15 +24,23 @@ use crate::output::Format;
 Examples:
   kapelle resume               what was interrupted last, or else the newest run
   kapelle resume r-42
+  kapelle resume 1.2           a task, or an open run, that is paused
 
 What has succeeded is not done again. A run that goes on elsewhere is only followed.")]
 pub struct ResumeArgs {
-    /// Which run
+    /// Which run, or which paused task
     run: Option<String>,
 }
 
 impl ResumeArgs {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Error> {
+        if let Some(id) = &self.run
+            && let scope @ (CommandScope::Task { .. } | CommandScope::Attempt { .. }) =
+                scope_of(id.clone())
+        {
+            let request = CommandRequest { scope, verb: Verb::Resume, text: None, to: None };
+            return give(app, request, EFFECT).await;
+        }
         let connection = app.connect(Need::Work).await?;
         let result = self.go_on(app, &connection).await;
         finish(connection, result).await
@@ -41,7 +56,7 @@ impl ResumeArgs {
         let mut run = client.run(&id).await?.run;
         match run.state.as_str() {
             // An open run needs no new start: the coordinator goes on with it by itself.
-            "running" => {}
+            "running" => lift_pause(client, &run.id).await?,
             "succeeded" => {
                 app.console.note(&format!("{} has succeeded: nothing is left to do.", run.id));
                 return tell(app, &client.report(&run.id).await?);
@@ -55,6 +70,16 @@ impl ResumeArgs {
             }
         }
         follow(app, connection, &mut follower, &run.id).await
+    }
+}
+
+/// Lets what is paused in an open run go on.
+async fn lift_pause(client: &Client, id: &str) -> Result<(), Error> {
+    let scope = CommandScope::Run { id: id.to_owned() };
+    let request = CommandRequest { scope, verb: Verb::Resume, text: None, to: None };
+    match client.command(&request).await {
+        Err(Error::Refused(problem)) if problem.code == "nothing_matches" => Ok(()),
+        result => result.map(drop),
     }
 }
 

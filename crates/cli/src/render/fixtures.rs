@@ -1,8 +1,10 @@
 //! Views for the tests of renderings.
 
+use std::collections::BTreeMap;
+
 use crate::view::{
     AttemptView, ChangesView, CheckView, CommandView, GoalMatch, GoalView, ReportView, RunDetail,
-    RunView, StatusView, StreamView, TaskReport, TaskView, UsageView, WorkerView,
+    RunView, StatusView, StreamView, TaskReport, TaskView, UsageView, WorkerDuty, WorkerView,
 };
 
 /// The moment of [`Canvas::plain`](crate::output::Canvas::plain).
@@ -209,7 +211,12 @@ pub(crate) fn status() -> StatusView {
             slots: 3,
             held: 1,
             agents: vec!["claude".to_owned(), "codex".to_owned()],
-            draining: false,
+            labels: BTreeMap::new(),
+            duty: WorkerDuty::Active,
+            suspect: false,
+            embedded: true,
+            build: "0.1.0".to_owned(),
+            programs: Vec::new(),
             seen_at: NOW - 4_000,
         }],
     }

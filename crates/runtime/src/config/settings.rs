@@ -11,7 +11,8 @@ use super::layer::{Layers, Origin};
 pub struct Setting {
     /// The key as a dotted path.
     pub key: String,
-    /// The value in effect; `null` when it is not set and has no default. A list is one leaf.
+    /// The value in effect; `null` when it is not set and has no default. A list is one leaf. What
+    /// may be a secret is not told.
     pub value: Value,
     /// Who set it.
     pub origin: Origin,
@@ -37,7 +38,16 @@ fn flatten(value: Value, path: &mut Vec<String>, layers: &Layers, settings: &mut
             }
         }
         value => {
+            let value = if is_secret(path) { Value::String(HIDDEN.to_owned()) } else { value };
             settings.push(Setting { key: path.join("."), value, origin: layers.origin(path) });
         }
     }
+}
+
+/// What stands for a value that isn't shown.
+const HIDDEN: &str = "(hidden)";
+
+/// Whether a setting may hold a secret: what an agent finds in its environment often does.
+fn is_secret(path: &[String]) -> bool {
+    matches!(path, [agents, _, env, _] if agents == "agents" && env == "env")
 }

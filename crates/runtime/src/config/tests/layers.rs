@@ -132,3 +132,15 @@ fn the_users_directory_follows_xdg() {
     check(&[("HOME", "/home/u"), ("XDG_CONFIG_HOME", "relative")], Some("/home/u/.config"));
     check(&[("HOME", ""), ("XDG_CONFIG_HOME", "")], None);
 }
+
+#[test]
+fn what_may_be_a_secret_is_not_told() {
+    let loaded = Sandbox::new()
+        .project("version: 1\nagents:\n  a:\n    command: [x]\n    env:\n      API_KEY: s3cret\n")
+        .load()
+        .expect("good layers");
+    let setting = loaded.settings.iter().find(|setting| setting.key == "agents.a.env.API_KEY");
+    assert_eq!(setting.expect("listed").value, "(hidden)");
+    assert!(!format!("{:?}", loaded.settings).contains("s3cret"));
+    assert_eq!(loaded.config.agents["a"].env["API_KEY"], "s3cret", "the agent gets it");
+}
