@@ -148,7 +148,9 @@ fn numbers_that_were_acknowledged_and_then_lost_are_not_given_again() {
 
 #[test]
 fn a_lost_or_torn_watermark_only_repeats_records() {
-    for content in ["", "12", "x\n", "\u{0}\u{0}\n", "18446744073709551615\n"] {
+    let torn = format!("{:020} {:020}\n", 19, 18);
+    let absurd = format!("{0:020} {0:020}\n", u64::MAX);
+    for content in ["", "12", "x\n", "\u{0}\u{0}\n", "19 19", torn.as_str(), absurd.as_str()] {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = open(dir.path());
         for _ in 0..20 {
