@@ -12,6 +12,7 @@
 mod ending;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -79,6 +80,8 @@ struct Session<B> {
     ending: CancellationToken,
     /// The worker is to stop at once.
     stop: CancellationToken,
+    /// A report lies in its spool that the coordinator could not record.
+    owes: AtomicBool,
 }
 
 /// An attempt that is being made.
@@ -168,6 +171,7 @@ impl<B: WorkerEnd> Worker<B> {
                     late: Semaphore::new(LATE_TRANSCRIPTS_MAX),
                     ending: CancellationToken::new(),
                     stop: stop.clone(),
+                    owes: AtomicBool::new(false),
                 };
                 Ok((session, standing))
             }
@@ -190,6 +194,10 @@ impl<B: WorkerEnd> Worker<B> {
             drop(ask(&session.bus, drain, stop).await);
         }
         while attempts.join_next().await.is_some() {}
+        // Leaving would give up what was finished; the next process brings it.
+        if session.owes.load(Ordering::Relaxed) {
+            return;
+        }
         let leave = WorkerRequest::Leave { worker, session: epoch };
         // What a coordinator that can't record it makes of our silence is the same.
         drop(ask(&session.bus, leave, stop).await);

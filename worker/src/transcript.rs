@@ -147,10 +147,14 @@ impl Transcript {
         self.line(OutputLane::Worker, text);
     }
 
-    /// Writes the final report to disk, where it survives a crash of anything.
+    /// Writes the final report to disk, where it survives a crash of anything, as does what was
+    /// said so far.
     pub(crate) async fn keep_report(&self, report: Report) {
         let place = self.0.state().spool.place();
-        let kept = tokio::task::spawn_blocking(move || place.keep_report(report)).await;
+        let kept = tokio::task::spawn_blocking(move || place.keep_report(report));
+        // At the same time, since the disk does both in one go. The delivery meets the same
+        // failure, and tells it.
+        let (kept, _) = tokio::join!(kept, self.0.sync());
         if let Ok(Err(error)) = kept {
             // It is sent all the same; only a crash before that would cost the work.
             tracing::warn!(error = %Chain(&error), "a report could not be written to disk");

@@ -3,6 +3,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kapelle_bus::WorkerEnd;
@@ -86,7 +87,11 @@ pub(super) async fn conclude<B: WorkerEnd>(
         None => true,
     };
     session.held().remove(&attempt);
-    let Some(mut delivery) = delivery.filter(|_| answered) else { return };
+    let Some(mut delivery) = delivery else { return };
+    if !answered {
+        session.owes.store(true, Ordering::Relaxed);
+        return;
+    }
     if !delivery.arrive(ready(())).await {
         let _place = session.late.acquire().await;
         drop(slot);

@@ -163,10 +163,11 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Answers the good-byes of a worker that was told to end.
-async fn see_off(stage: &Stage, drain: &CancellationToken) {
+/// Answers the good-byes of a worker that was told to end. One that owes a report doesn't leave:
+/// that would give it up.
+async fn see_off(stage: &Stage, drain: &CancellationToken, owes: bool) {
     drain.cancel();
-    for _ in 0..2 {
+    for _ in 0..if owes { 1 } else { 2 } {
         let inbound = stage.request().await;
         let is_bye =
             matches!(inbound.request, WorkerRequest::Drain { .. } | WorkerRequest::Leave { .. });
@@ -213,7 +214,7 @@ async fn what_an_earlier_process_left_is_brought_to_its_end() {
                 inbound.reply.send(answer).unwrap();
             }
         }
-        see_off(&stage, &drain).await;
+        see_off(&stage, &drain, false).await;
     };
     let (ended, ()) = tokio::join!(worker.run(drain.clone(), stop), coordinator);
     ended.unwrap();
@@ -240,7 +241,7 @@ async fn a_report_that_only_the_session_was_refused_for_stays_for_the_next_one()
                 false => Rejection::Fenced { attempt: attempt(1), fence: FENCE },
             };
             inbound.reply.send(Err(Refusal::Rejected(rejection))).unwrap();
-            see_off(&stage, &drain).await;
+            see_off(&stage, &drain, refused).await;
         };
         let (ended, ()) = tokio::join!(worker.run(drain.clone(), stop), coordinator);
         ended.unwrap();
