@@ -27,7 +27,7 @@ fn a_second_terminal_reaches_the_first() {
 #[test]
 fn feedback_says_when_it_is_heard() {
     let streams = [stream("1.1", "Deaf", &[]), stream("1.2", "Listening", &[])];
-    let more = "  listener:\n    protocol: lines\n    command: [sh, -c, 'read line; mkdir -p out; echo \"$line\" > out/heard']\nrun: {agent: worker}\n";
+    let more = "  listener:\n    protocol: lines\n    command: [sh, -c, 'read prompt; read line; mkdir -p out; echo \"$line\" > out/heard']\nrun: {agent: worker}\n";
     let deaf = "until [ -e \"$HOME/go\" ]; do sleep 0.05; done; mkdir -p out; echo x > out/deaf";
     let project = Project::with_streams(&streams, deaf, "");
     // Another agent, in the map that is last but one.
