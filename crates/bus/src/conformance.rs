@@ -8,6 +8,8 @@
     reason = "a check of a test suite fails by panicking"
 )]
 
+mod blobs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use kapelle_domain::ids::{
 use kapelle_domain::placement::Class;
 use tokio::sync::watch;
 
+pub use self::blobs::{LIMITS, check_blobs};
 use crate::{
     CoordinatorEnd, Offer, OutputChunk, OutputLane, OutputLine, Poke, Pokes as _, Refusal,
     Taken as _, WorkerEnd,

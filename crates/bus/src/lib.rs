@@ -7,15 +7,18 @@
 //! - *offers* go to any worker that satisfies their class; the coordinator publishes lost ones again;
 //! - *requests* of workers are answered by the coordinator; a worker repeats what got no answer;
 //! - *pokes* tell a worker to ask what is wanted of an attempt; a heartbeat finds out as well;
-//! - *output* of agents has a lane of its own, so that no control message queues behind it.
+//! - *output* of agents has a lane of its own, so that no control message queues behind it;
+//! - *blobs* are files that move between machines.
 //!
 //! [`CoordinatorEnd`] and [`WorkerEnd`] are the two ends. [`memory`] joins them within one
 //! process. What a message makes happen is decided in `kapelle-domain`; no rule is applied here.
 
+pub mod blob;
 pub mod conformance;
 mod ends;
 pub mod memory;
 mod message;
+pub mod subject;
 
 pub use ends::{CoordinatorEnd, InboundOutput, Pokes, Taken, WorkerEnd};
 pub use message::{Inbound, Offer, OutputChunk, OutputLane, OutputLine, Poke, Refusal, Reply};
