@@ -32,4 +32,11 @@ pub enum Error {
     /// No answer came; whether the request had an effect is unknown. Repeat it.
     #[error("no answer came")]
     NoAnswer,
+    /// It can't be sent or can't be read, now and later: it is too long, in the name of somebody
+    /// else, or of a version that the other end doesn't know.
+    #[error("the message was refused: {reason}")]
+    Refused {
+        /// Why, in words for people.
+        reason: String,
+    },
 }
