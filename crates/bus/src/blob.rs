@@ -4,7 +4,7 @@
 //! compares the hash with what it was told by somebody it trusts: a name alone proves nothing. A
 //! blob may be lost at any time, as messages may; who needs it later keeps the file.
 //!
-//! [`Directory`] is for one machine. Over NATS it will be JetStream. What blobs mean, and
+//! [`Directory`] is for one machine. Over NATS it is [`crate::nats::NatsBlobs`]. What blobs mean, and
 //! when they are removed, is decided by who uses them.
 
 mod directory;
@@ -16,6 +16,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 pub use self::directory::Directory;
+pub(crate) use self::directory::{appear, partial};
 
 /// The longest name of a blob.
 pub const NAME_BYTES_MAX: usize = 160;
@@ -88,6 +89,10 @@ impl Hash {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 }
 

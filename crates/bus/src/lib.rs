@@ -10,15 +10,19 @@
 //! - *output* of agents has a lane of its own, so that no control message queues behind it;
 //! - *blobs* are files that move between machines.
 //!
-//! [`CoordinatorEnd`] and [`WorkerEnd`] are the two ends. [`memory`] joins them within one
-//! process. What a message makes happen is decided in `kapelle-domain`; no rule is applied here.
+//! [`CoordinatorEnd`] and [`WorkerEnd`] are the two ends. [`memory`] joins them within one process,
+//! [`nats`] between machines. Over NATS anybody who may can also steer agents ([`control`]). What a
+//! message makes happen is decided in `kapelle-domain`; no rule is applied here.
 
 pub mod blob;
 pub mod conformance;
+pub mod control;
 mod ends;
 pub mod memory;
 mod message;
+pub mod nats;
 pub mod subject;
+mod wire;
 
 pub use ends::{CoordinatorEnd, InboundOutput, Pokes, Taken, WorkerEnd};
 pub use message::{Inbound, Offer, OutputChunk, OutputLane, OutputLine, Poke, Refusal, Reply};
