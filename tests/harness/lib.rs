@@ -3,10 +3,12 @@
 //! Everything is real: git, the program as it is built, child processes, the file system. Nothing
 //! here knows how the program works inside.
 
+mod nats;
 mod processes;
 mod project;
 mod random;
 
+pub use nats::{NatsConfig, NatsServer};
 pub use processes::{descendants, kill_tree, living_in, states_in};
 pub use project::{Finished, Project, Running, stream};
 pub use random::Random;

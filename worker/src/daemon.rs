@@ -53,8 +53,8 @@ pub struct Worker<B> {
 /// Why a worker ended other than by order.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bus is closed for good.
-    #[error("the bus is closed")]
+    /// The bus is closed for good, or doesn't take what has to be said.
+    #[error("the bus is of no use any more")]
     Bus(#[source] kapelle_bus::Error),
     /// Another process has taken over the worker's name.
     #[error("another worker registered as {0}")]
@@ -201,6 +201,7 @@ impl<B: WorkerEnd> Worker<B> {
         let leave = WorkerRequest::Leave { worker, session: epoch };
         // What a coordinator that can't record it makes of our silence is the same.
         drop(ask(&session.bus, leave, stop).await);
+        session.bus.close().await;
     }
 }
 
@@ -324,6 +325,9 @@ async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result
             Ok(Ok(_) | Err(_)) => {}
             Err(kapelle_bus::Error::Closed) => return Err(Error::Bus(kapelle_bus::Error::Closed)),
             Err(kapelle_bus::Error::NoAnswer) => {}
+            Err(error @ kapelle_bus::Error::Refused { .. }) => {
+                tracing::warn!(%error, "a heartbeat was refused");
+            }
         }
     }
 }
@@ -363,7 +367,9 @@ async fn repeat<B: WorkerEnd>(
         match bus.request(request.clone()).await {
             Ok(Ok(answer)) => return Ok(Ok(answer)),
             Ok(Err(Refusal::Rejected(rejection))) => return Ok(Err(rejection)),
-            Err(kapelle_bus::Error::Closed) => return Err(Error::Bus(kapelle_bus::Error::Closed)),
+            Err(error @ (kapelle_bus::Error::Closed | kapelle_bus::Error::Refused { .. })) => {
+                return Err(Error::Bus(error));
+            }
             Ok(Err(Refusal::Unavailable { .. })) | Err(kapelle_bus::Error::NoAnswer) => {}
         }
         tokio::time::sleep(wait).await;

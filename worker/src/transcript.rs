@@ -248,6 +248,10 @@ async fn send<B: WorkerEnd>(
             }
             Ok(_) | Err(kapelle_bus::Error::NoAnswer) => {}
             Err(kapelle_bus::Error::Closed) => return Ok(false),
+            Err(error @ kapelle_bus::Error::Refused { .. }) => {
+                tracing::warn!(attempt = %holder.attempt, %error, "a transcript can't be delivered");
+                return Ok(false);
+            }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(REPEAT.1);

@@ -27,6 +27,7 @@ struct Generated {
 const GENERATED: &[Generated] = &[
     Generated { path: "docs/kapelle.schema.json", arguments: &["schema", "config"] },
     Generated { path: "docs/openapi.json", arguments: &["schema", "openapi"] },
+    Generated { path: "docs/asyncapi.json", arguments: &["schema", "asyncapi"] },
 ];
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {

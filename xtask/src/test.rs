@@ -8,6 +8,7 @@ mod dependencies;
 mod provision;
 
 use std::fmt;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -82,14 +83,14 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 }
 
 fn unit_tests(workspace: &Workspace) -> Result<()> {
-    subprocess::run(subprocess::cargo(&workspace.root).args([
+    subprocess::run(with_parts(subprocess::cargo(&workspace.root).args([
         "test",
         "--workspace",
         "--exclude",
         "kapelle-tests",
         "--lib",
         "--bins",
-    ]))
+    ])))
 }
 
 /// Builds tests and programs in one go: a separate build of the program alone would select other
@@ -103,12 +104,19 @@ fn build(workspace: &Workspace) -> Result<()> {
 }
 
 fn tests(workspace: &Workspace) -> Result<()> {
-    subprocess::run(
+    subprocess::run(with_parts(
         subprocess::cargo(&workspace.root)
             .args(["test", "--workspace", "--no-fail-fast"])
             // End-to-end tests start the real program.
             .env("KAPELLE_BIN", workspace.kapelle("debug")),
-    )
+    ))
+}
+
+/// Tells tests where the parts are that don't lie on `PATH`.
+fn with_parts(command: &mut Command) -> &mut Command {
+    command
+        .env(provision::NATS_SERVER_VARIABLE, provision::nats_server())
+        .env(provision::PYTHON_VARIABLE, provision::interpreter())
 }
 
 fn documentation(workspace: &Workspace) -> Result<()> {

@@ -48,6 +48,13 @@ pub trait CoordinatorEnd: Clone + Send + Sync + 'static {
     /// When it certainly reached nobody. Success promises nothing.
     fn poke(&self, worker: &WorkerId, poke: Poke)
     -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Waits until offers that were published may have been lost. Whatever is still to be offered
+    /// is best published again then; without that it is once it has waited for long enough.
+    fn offers_lost(&self) -> impl Future<Output = ()> + Send;
+
+    /// Sends what waits to be sent, and ends. Nothing can be expected of this end afterwards.
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Output at the coordinator's end, with the way back for the committed watermark.
@@ -70,13 +77,15 @@ pub trait WorkerEnd: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::NoAnswer`] leaves open whether the request had an effect; repeat it.
+    /// [`Error::Refused`] when repeating it doesn't help.
     fn request(&self, request: WorkerRequest) -> impl Future<Output = Result<Reply, Error>> + Send;
 
     /// Sends output and waits until the coordinator has it safe. Returns the number of the last
-    /// line that is.
+    /// line that is; it may be one in the middle of the chunk.
     ///
     /// # Errors
-    /// [`Error::NoAnswer`] leaves open whether it arrived; send it again.
+    /// [`Error::NoAnswer`] leaves open whether it arrived; send it again. [`Error::Refused`] when
+    /// sending it again doesn't help.
     fn send_output(&self, chunk: OutputChunk) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Waits for an offer of one of `classes`, which may change meanwhile, and takes it from the
@@ -91,6 +100,10 @@ pub trait WorkerEnd: Clone + Send + Sync + 'static {
 
     /// The pokes of `worker` from now on.
     fn pokes(&self, worker: &WorkerId) -> Self::Pokes;
+
+    /// Hands back what was not taken, sends what waits to be sent, and ends. Nothing can be
+    /// expected of this end afterwards.
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// An offer in the hands of a worker. One that is neither settled nor handed back is published

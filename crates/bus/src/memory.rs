@@ -99,6 +99,13 @@ impl CoordinatorEnd for MemoryCoordinator {
     async fn poke(&self, worker: &WorkerId, poke: Poke) -> Result<(), Error> {
         self.pokes.send((worker.clone(), poke)).map(drop).map_err(|_| Error::Closed)
     }
+
+    async fn offers_lost(&self) {
+        std::future::pending().await
+    }
+
+    /// Nothing waits to be sent, and the end of the last clone is the end.
+    async fn close(&self) {}
 }
 
 /// A worker's end of a bus within one process.
@@ -116,7 +123,8 @@ impl WorkerEnd for MemoryWorker {
 
     async fn request(&self, request: WorkerRequest) -> Result<Reply, Error> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(Inbound { request, reply }).await.map_err(|_| Error::Closed)?;
+        let inbound = Inbound { request, reply, trace: None };
+        self.requests.send(inbound).await.map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::NoAnswer)
     }
 
@@ -153,6 +161,9 @@ impl WorkerEnd for MemoryWorker {
     fn pokes(&self, worker: &WorkerId) -> MemoryPokes {
         MemoryPokes { worker: worker.clone(), pokes: self.pokes.subscribe() }
     }
+
+    /// Nothing waits to be sent, and the end of the last clone is the end.
+    async fn close(&self) {}
 }
 
 /// An offer in the hands of a worker on a bus within one process.
@@ -198,10 +209,31 @@ impl Pokes for MemoryPokes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance::{Fabric, attempt, check_all};
+
+    struct Memory(MemoryCoordinator, MemoryWorker);
+
+    impl Fabric for Memory {
+        type Coordinator = MemoryCoordinator;
+        type Worker = MemoryWorker;
+
+        async fn new() -> Self {
+            let (coordinator, worker) = bus();
+            Self(coordinator, worker)
+        }
+
+        fn coordinator(&self) -> MemoryCoordinator {
+            self.0.clone()
+        }
+
+        async fn worker(&self, _: &WorkerId) -> MemoryWorker {
+            self.1.clone()
+        }
+    }
 
     #[tokio::test]
     async fn conforms() {
-        crate::conformance::check_all(bus).await;
+        check_all::<Memory>().await;
     }
 
     #[tokio::test]
@@ -210,8 +242,7 @@ mod tests {
         let id = WorkerId("w".to_owned());
         let mut pokes = worker.pokes(&id);
         for number in 0..=u32::try_from(POKES_MAX).expect("small") {
-            let attempt = crate::conformance::attempt(number);
-            coordinator.poke(&id, Poke::Attempt(attempt)).await.expect("somebody listens");
+            coordinator.poke(&id, Poke::Attempt(attempt(number))).await.expect("somebody listens");
         }
         assert_eq!(pokes.next().await, Some(Poke::Hail));
     }

@@ -40,6 +40,8 @@ pub struct Inbound {
     pub request: WorkerRequest,
     /// Where the answer goes. The asker may be gone; that is no error.
     pub reply: oneshot::Sender<Reply>,
+    /// The W3C trace context that came with it.
+    pub trace: Option<String>,
 }
 
 /// Tells a worker to look.

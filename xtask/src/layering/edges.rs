@@ -19,7 +19,8 @@ const LAYERS: &[Layer] = &[
     Layer { package: "kapelle-domain", may_use: Members::Only(&[]) },
     Layer { package: "kapelle-git", may_use: Members::Only(&[]) },
     Layer { package: "kapelle-runtime", may_use: Members::Only(&[]) },
-    Layer { package: "kapelle-bus", may_use: Members::Only(&["kapelle-domain"]) },
+    Layer { package: "kapelle-proto", may_use: Members::Only(&[]) },
+    Layer { package: "kapelle-bus", may_use: Members::Only(&["kapelle-domain", "kapelle-proto"]) },
     Layer { package: "kapelle-store", may_use: Members::Only(&["kapelle-domain"]) },
     Layer {
         package: "kapelle-worker",
@@ -72,6 +73,11 @@ const LIBRARIES: &[Library] = &[
         name: "clap",
         home: Home::In(&["kapelle-cli", "kapelle-tests", "xtask"]),
         reason: "only programs parse arguments; libraries take values",
+    },
+    Library {
+        name: "kapelle-proto",
+        home: Home::In(&["kapelle-bus"]),
+        reason: "wire types stop at the bus, which converts them to domain types",
     },
     Library {
         name: "prost",
@@ -154,7 +160,14 @@ mod tests {
 
     /// Checks a workspace that has every crate, of which `package` depends on `dependency`.
     fn edge(package: &str, dependency: &str, kind: &str) -> Vec<String> {
-        let names = ["kapelle-domain", "kapelle-store", "kapelle-bus", "kapelle-git", "xtask"];
+        let names = [
+            "kapelle-domain",
+            "kapelle-store",
+            "kapelle-bus",
+            "kapelle-git",
+            "kapelle-proto",
+            "xtask",
+        ];
         let mut of: Vec<(&str, &[(&str, &str)])> =
             names.into_iter().filter(|name| *name != package).map(|name| (name, &[][..])).collect();
         let dependencies = [(dependency, kind)];
@@ -169,6 +182,8 @@ mod tests {
             ("kapelle-store", "kapelle-domain", ""),
             ("kapelle-store", "sqlx", ""),
             ("kapelle-bus", "async-nats", ""),
+            ("kapelle-bus", "kapelle-proto", ""),
+            ("kapelle-proto", "prost", ""),
             ("kapelle-bus", "tokio", ""),
             ("kapelle-coordinator", "kapelle-store", ""),
             ("kapelle-coordinator", "axum", ""),
@@ -194,7 +209,8 @@ mod tests {
             ("kapelle-runtime", "kapelle-domain", "", "it may depend on no other member"),
             ("kapelle-git", "kapelle-domain", "build", "it may depend on no other member"),
             ("xtask", "kapelle-domain", "", "it may depend on no other member"),
-            ("kapelle-bus", "kapelle-store", "", "it may depend on kapelle-domain only"),
+            ("kapelle-store", "kapelle-bus", "", "it may depend on kapelle-domain only"),
+            ("kapelle-cli", "kapelle-proto", "", "wire types stop at the bus"),
             ("kapelle-domain", "tokio", "", "the domain is synchronous"),
             ("kapelle-domain", "sqlx", "", "only kapelle-store speaks SQL"),
             ("kapelle-coordinator", "sqlx", "", "only kapelle-store speaks SQL"),

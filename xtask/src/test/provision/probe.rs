@@ -23,6 +23,13 @@ pub(super) fn at_least(words: &[&str], least: (u32, u32)) -> Result<(), String> 
     }
 }
 
+/// Whether a command's answer has `word` in it: the exact version of something that is pinned.
+pub(super) fn says(words: &[&str], word: &str) -> Result<(), String> {
+    let answer = output(words)?;
+    let said = answer.split_whitespace().any(|said| said.trim_start_matches('v') == word);
+    if said { Ok(()) } else { Err(format!("{:?} is not {word}", answer.trim())) }
+}
+
 /// Whether `cc` compiles and links a program; a compiler without headers is of no use.
 pub(super) fn compiles_c() -> Result<(), String> {
     let start = Command::new("cc")
@@ -72,7 +79,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{at_least, runs, version};
+    use super::{at_least, runs, says, version};
 
     #[test]
     fn versions_are_found_in_what_programs_say() {
@@ -96,6 +103,13 @@ mod tests {
         assert_eq!(check("tool 3.0"), Ok(()));
         assert_eq!(check("tool 2.9.1"), Err("\"tool 2.9.1\" is older than 2.38".to_owned()));
         assert_eq!(check("tool"), Err("`echo tool` names no version: \"tool\"".to_owned()));
+    }
+
+    #[test]
+    fn a_pinned_version_is_no_other() {
+        assert_eq!(says(&["echo", "nats-server: v2.15.1"], "2.15.1"), Ok(()));
+        let other = says(&["echo", "nats-server: v2.15.10"], "2.15.1");
+        assert_eq!(other, Err("\"nats-server: v2.15.10\" is not 2.15.1".to_owned()));
     }
 
     #[test]

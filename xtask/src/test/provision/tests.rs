@@ -34,6 +34,16 @@ fn components_come_from_rustup_and_need_no_rights() {
 }
 
 #[test]
+fn python_packages_need_no_rights_and_come_after_python_itself() {
+    let alone = commands(&[Source::Pypi], Apt::No, false).unwrap();
+    assert_eq!(alone.len(), 2, "{alone:?}");
+    assert!(alone[0].starts_with("python3 -m venv "), "{alone:?}");
+    assert!(alone[1].contains(" --require-hashes "), "{alone:?}");
+    let with_python = commands(&[Source::Pypi, Source::Debian(&["python3"])], Apt::AsRoot, false);
+    assert_eq!(with_python.unwrap()[2..], alone);
+}
+
+#[test]
 fn nothing_is_started_when_not_everything_can_be_had() {
     assert_eq!(commands(&[GIT, CLIPPY], Apt::No, true), None);
     assert_eq!(commands(&[GIT, CLIPPY], Apt::AsRoot, false), None);
