@@ -2,12 +2,14 @@
 //!
 //! - [`dispatch`] owns the memory that everything is decided from, and commits;
 //! - [`integrate`] brings results into the target, one after the other;
+//! - [`histories`] brings what work starts from to workers on other machines;
 //! - [`transcripts`] keeps what agents print;
 //! - [`service`] is what can be asked, one function for each use; [`http`] translates to it.
 //!
 //! The rules themselves are in `kapelle-domain`; agents are run by `kapelle-worker`.
 
 pub mod dispatch;
+pub mod histories;
 pub mod http;
 pub mod integrate;
 pub mod project;

@@ -2,6 +2,7 @@
 //!
 //! - [`daemon`] takes offers and holds the session with the coordinator;
 //! - [`attempt`] makes one attempt: clone, agent, snapshot, checks, report;
+//! - [`carrier`] brings history and results from and to other machines;
 //! - [`spool`] keeps on disk what has to be reported, until the coordinator has it;
 //! - [`process`] runs programs so that all of them end; [`verify`] runs checks with it;
 //! - [`agent_line`] is what agents and the worker may say to each other, [`scripted`] an agent
@@ -12,6 +13,7 @@
 
 pub mod agent_line;
 pub mod attempt;
+pub mod carrier;
 pub mod daemon;
 pub mod process;
 pub mod scripted;

@@ -18,6 +18,7 @@ pub mod blob;
 pub mod conformance;
 pub mod control;
 mod ends;
+pub mod freight;
 pub mod memory;
 mod message;
 pub mod nats;
