@@ -3,6 +3,7 @@
 mod bad_input;
 mod kills;
 mod runs;
+mod screen;
 mod spool;
 mod store;
 mod terminals;

@@ -6,7 +6,9 @@
 mod processes;
 mod project;
 mod random;
+mod terminal;
 
 pub use processes::{descendants, kill_tree, living_in};
 pub use project::{Finished, Project, Running, stream};
 pub use random::Random;
+pub use terminal::Terminal;
