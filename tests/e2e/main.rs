@@ -4,6 +4,7 @@ mod bad_input;
 mod claims;
 mod kills;
 mod runs;
+mod screen;
 mod spool;
 mod steering;
 mod store;

@@ -47,6 +47,32 @@ fn one_run_does_one_stream_and_a_dry_run_none() {
 }
 
 #[test]
+fn what_the_program_logs_goes_where_it_is_wanted() {
+    let project = Project::with_streams(&chain(), WRITE, "");
+    let file = project.around().join("logs/kapelle.log");
+    let path = file.to_str().expect("a path");
+    let finished = project.kapelle_with(&["--log-file", path, "run"], &[("KAPELLE_LOG", "debug")]);
+    assert!(finished.code == Some(0) && !finished.stderr.contains("DEBUG"), "{finished:?}");
+    let lines = || {
+        let text = std::fs::read_to_string(&file).expect("a log");
+        let json = |line: &str| serde_json::from_str(line).expect("JSON");
+        text.lines().map(json).collect::<Vec<serde_json::Value>>()
+    };
+    let first = lines();
+    assert!(first.iter().any(|line| line["level"] == "DEBUG"), "{first:?}");
+    // Also what the process in the background logs.
+    let environment = [("KAPELLE_LOG", "debug"), ("KAPELLE_LOG_FILE", path)];
+    let detached = project.kapelle_with(&["run", "--detach"], &environment);
+    assert_eq!(detached.code, Some(0), "{detached:?}");
+    project.wait_for("the second run", || (project.integrated("main").len() == 2).then_some(()));
+    assert!(lines().len() > first.len());
+    assert_eq!(project.kapelle(&["down"]).code, Some(0));
+    let screen = project.kapelle_with(&["status", "--json"], &[("KAPELLE_LOG", "debug")]);
+    let line = screen.stderr.lines().next().expect("a line");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(line).expect("JSON")["level"], "DEBUG");
+}
+
+#[test]
 fn an_agent_that_says_done_and_changed_nothing_is_not_believed() {
     let project = Project::with_streams(&[stream("1.1", "Lie", &[])], "echo all done", "");
     let finished = project.kapelle(&["run"]);

@@ -7,8 +7,10 @@ mod nats;
 mod processes;
 mod project;
 mod random;
+mod terminal;
 
 pub use nats::{NatsConfig, NatsServer};
 pub use processes::{descendants, kill_tree, living_in, states_in};
 pub use project::{Finished, Project, Running, stream};
 pub use random::Random;
+pub use terminal::Terminal;

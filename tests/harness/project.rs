@@ -10,8 +10,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Terminal;
+
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a condition is looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A project in a directory of its own, with a home of its own.
 #[derive(Debug)]
@@ -142,8 +147,7 @@ impl Project {
             .env("TMPDIR", std::env::temp_dir())
             .env("LC_ALL", "C.UTF-8")
             .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .process_group(0);
+            .stdin(Stdio::null());
         command
     }
 
@@ -177,6 +181,11 @@ impl Project {
         Running::start(self.command(args))
     }
 
+    /// Starts the program in a terminal of its own.
+    pub fn in_terminal(&self, args: &[&str]) -> Terminal {
+        Terminal::start(self.command(args))
+    }
+
     /// Waits until `ready` gives something, and gives that.
     pub fn wait_for<T>(&self, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
         let began = Instant::now();
@@ -185,7 +194,7 @@ impl Project {
                 return value;
             }
             assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 
@@ -199,7 +208,7 @@ impl Project {
 
 impl Running {
     fn start(mut command: Command) -> Self {
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         Self { child: command.spawn().expect("the program starts") }
     }
 

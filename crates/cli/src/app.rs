@@ -24,6 +24,8 @@ pub struct App {
     pub identity: Identity,
     /// Where the user is, or wants to be.
     pub directory: PathBuf,
+    /// Where what the program logs goes instead of standard error.
+    pub log_file: Option<PathBuf>,
     /// The environment of the program.
     pub environment: BTreeMap<OsString, OsString>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser as _};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
@@ -72,6 +72,18 @@ pub struct Global {
     /// Use no signs beyond ASCII
     #[arg(long, global = true, env = "KAPELLE_ASCII", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), hide_short_help = true, hide_env_values = true)]
     pub ascii: bool,
+    /// Append what the program logs to FILE, as JSON lines, instead of standard error
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "KAPELLE_LOG_FILE",
+        // A variable that is set to nothing counts as not set.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+        hide_short_help = true,
+        hide_env_values = true
+    )]
+    pub log_file: Option<PathBuf>,
     /// Answer every question with yes
     #[arg(short, long, global = true, hide_short_help = true)]
     pub yes: bool,

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::identity::Identity;
-use kapelle_runtime::telemetry::{self, Format as LogFormat};
+use kapelle_runtime::telemetry::{self, Target};
 
 use app::App;
 use args::{Cli, Command};
@@ -50,6 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         identity: Identity::new(clock.clone()),
         clock,
         directory: global.project.unwrap_or_else(|| PathBuf::from(".")),
+        log_file: global.log_file.filter(|file| !file.as_os_str().is_empty()),
         environment,
     };
     match start(command, &app) {
@@ -63,15 +64,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn start(command: Option<Command>, app: &App) -> Result<Exit, Error> {
     let stays = matches!(command, Some(Command::Up(_)));
+    let target = match &app.log_file {
+        Some(path) => Target::File(path.clone()),
+        None if app.console.is_json() => Target::Json,
+        None => Target::Human { color: app.console.err().color },
+    };
+    // Whoever looks at progress must not be disturbed by lines that say the same.
+    let usual = if stays || app.log_file.is_some() { "info" } else { "off" };
     telemetry::install(&telemetry::Settings {
-        format: LogFormat::Human,
-        color: app.console.err().color,
-        // Whoever looks at progress must not be disturbed by lines that say the same.
-        filter: telemetry::filter_from(
-            |name| app.variable(name),
-            if stays { "info" } else { "off" },
-        ),
-        file: None,
+        target,
+        filter: telemetry::filter_from(|name| app.variable(name), usual),
         clock: app.clock.clone(),
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

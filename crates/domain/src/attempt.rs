@@ -194,6 +194,24 @@ impl Outcome {
         }
     }
 
+    /// How long whoever refused asked us to wait, where somebody did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } => Some(*retry_after),
+            Self::Completed
+            | Self::ChecksFailed
+            | Self::AgentFailed
+            | Self::TimedOut
+            | Self::Infrastructure
+            | Self::Unrunnable
+            | Self::Cancelled
+            | Self::Lost
+            | Self::Interrupted
+            | Self::Withdrawn => None,
+        }
+    }
+
     /// The budget that this outcome counts against; `None` for success and for ordered stops.
     #[must_use]
     pub fn failure_class(&self) -> Option<FailureClass> {

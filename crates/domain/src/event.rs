@@ -356,7 +356,56 @@ impl RunEvent {
     }
 }
 
+/// Which attempt of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// That of this number.
+    Numbered(u32),
+    /// The newest.
+    Newest,
+}
+
 impl TaskEvent {
+    /// The attempt that it changes, if it changes one.
+    #[must_use]
+    pub fn changed_attempt(&self) -> Option<Which> {
+        match self {
+            Self::Offered { attempt, .. }
+            | Self::Claimed { attempt, .. }
+            | Self::Started { attempt }
+            | Self::Suspected { attempt }
+            | Self::Recovered { attempt }
+            | Self::AttemptPaused { attempt }
+            | Self::AttemptResumed { attempt }
+            | Self::YieldRequested { attempt, .. }
+            | Self::AttemptEnded { attempt, .. } => Some(Which::Numbered(*attempt)),
+            Self::CancelRequested { .. } => Some(Which::Newest),
+            Self::Submitted { .. }
+            | Self::DependenciesMet
+            | Self::Skipped { .. }
+            | Self::RetryScheduled { .. }
+            | Self::RetryDue
+            | Self::IntegrationQueued { .. }
+            | Self::IntegrationPrepared { .. }
+            | Self::IntegrationRefused { .. }
+            | Self::Succeeded { .. }
+            | Self::Failed { .. }
+            | Self::Cancelled { .. }
+            | Self::Revived
+            | Self::DoneElsewhere
+            | Self::PauseRequested { .. }
+            | Self::PauseLifted
+            | Self::Preferred { .. }
+            | Self::Deferred { .. }
+            | Self::Undeferred
+            | Self::SnapshotTaken { .. }
+            | Self::OrphanKept { .. }
+            | Self::CommandAccepted { .. }
+            | Self::CommandDelivered { .. }
+            | Self::CommandSettled { .. } => None,
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &'static str {

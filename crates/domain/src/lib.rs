@@ -18,4 +18,6 @@ pub mod roadmap;
 pub mod run;
 pub mod selection;
 pub mod task;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod worker;

@@ -219,37 +219,9 @@ fn find_cycle(tasks: &[TaskSpec]) -> Option<Vec<String>> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// A task with nothing special about it.
-    pub(crate) fn task(key: &str, depends_on: &[u32]) -> TaskSpec {
-        TaskSpec {
-            key: key.to_owned(),
-            title: format!("Task {key}"),
-            prompt: format!("Do {key}."),
-            agent: "coder".into(),
-            repository: "project".into(),
-            needs: Vec::new(),
-            depends_on: depends_on.to_vec(),
-            priority: 0,
-            integrate: false,
-            verify: true,
-        }
-    }
-
-    /// A run with nothing special about it.
-    pub(crate) fn run(uid: u128, concurrency: u32) -> RunSpec {
-        RunSpec {
-            uid: Uuid::from_u128(uid),
-            title: "A run".to_owned(),
-            source: PlanSource::Tasks,
-            concurrency,
-            retry: RetryPolicy::default(),
-            timeouts: Timeouts::default(),
-            target: None,
-        }
-    }
+    use crate::testing::{run, task};
 
     #[test]
     fn plans_that_cannot_end_are_refused() {

@@ -1,11 +1,11 @@
-//! Logs: for people on a terminal, as JSON lines for machines, and into a file of the project.
+//! Logs: for people on a terminal, as JSON lines for machines, or into a file.
 //!
 //! Metrics and traces are not here yet; they will hang on the same subscriber.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
@@ -47,29 +47,27 @@ pub enum Error {
     Installed,
 }
 
-/// How lines on standard error look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// [`Format::Human`] when standard error is a terminal, else [`Format::Json`].
-    #[default]
-    Auto,
-    /// One readable line per event.
-    Human,
-    /// One JSON object per line.
+/// Where lines go, and how they look there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To standard error, one readable line for each event.
+    Human {
+        /// Whether they may be colored.
+        color: bool,
+    },
+    /// To standard error, one JSON object for each event.
     Json,
+    /// To the end of this file, as JSON; its directory is made.
+    File(PathBuf),
 }
 
 /// What to log, where and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The look of standard error. The file is always JSON.
-    pub format: Format,
-    /// Whether readable lines may be colored.
-    pub color: bool,
+    /// Where to.
+    pub target: Target,
     /// What is logged, in `tracing`'s filter language; see [`filter_from`].
     pub filter: String,
-    /// A file that gets every line too, e.g. `.kapelle/logs/kapelle.log`; its directory is made.
-    pub file: Option<PathBuf>,
     /// Where the time of each line comes from.
     pub clock: Clock,
 }
@@ -84,7 +82,7 @@ pub fn filter_from(lookup: impl Fn(&str) -> Option<String>, default: &str) -> St
         .unwrap_or_else(|| default.to_owned())
 }
 
-/// Makes `settings` the logging of this process: standard error, and the file if there is one.
+/// Makes `settings` the logging of this process.
 ///
 /// # Errors
 /// [`Error::Filter`], [`Error::File`]; [`Error::Installed`] the second time.
@@ -102,31 +100,18 @@ where
 {
     let filter = EnvFilter::try_new(&settings.filter)
         .map_err(|source| Error::Filter { filter: settings.filter.clone(), source })?;
-    let human = match settings.format {
-        Format::Auto => io::stderr().is_terminal(),
-        Format::Human => true,
-        Format::Json => false,
-    };
     let time = WallTime(settings.clock.clone());
-    let terminal: Box<dyn Layer<Registry> + Send + Sync> = if human {
-        log_format::layer()
-            .with_ansi(settings.color)
-            .with_timer(time.clone())
-            .with_writer(terminal)
-            .boxed()
-    } else {
-        log_format::layer().json().with_timer(time.clone()).with_writer(terminal).boxed()
-    };
-    let file = match &settings.file {
-        Some(path) => {
+    let layer = log_format::layer().with_timer(time);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match &settings.target {
+        Target::Human { color } => layer.with_ansi(*color).with_writer(terminal).boxed(),
+        Target::Json => layer.json().with_writer(terminal).boxed(),
+        Target::File(path) => {
             let file =
                 open_log(path).map_err(|source| Error::File { path: path.clone(), source })?;
-            Some(log_format::layer().json().with_timer(time).with_writer(file))
+            layer.json().with_writer(file).boxed()
         }
-        None => None,
     };
-    // Both outputs are one layer under one filter, so that a line is in both or in neither.
-    Ok(tracing_subscriber::registry().with(terminal.and_then(file).with_filter(filter)))
+    Ok(tracing_subscriber::registry().with(layer.with_filter(filter)))
 }
 
 /// Opens `path` for appending; puts it aside as `….1` first when it has grown too large.

@@ -3,7 +3,7 @@
 //! Decides everything as a coordinator would (submitted, offered, claimed, started, ended,
 //! succeeded), in batches of what came in since the last commit, and times the commits alone.
 
-#[expect(clippy::expect_used, clippy::panic, dead_code, reason = "it is made for the tests")]
+#[expect(clippy::expect_used, dead_code, reason = "it is made for the tests")]
 #[path = "../tests/suite/stage.rs"]
 mod stage;
 
@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use kapelle_domain::attempt::Outcome;
 use kapelle_domain::engine::{Holder, WorkerRequest};
 use kapelle_domain::ids::SessionEpoch;
+use kapelle_domain::testing::Stage as _;
 use kapelle_store::{Checkpoint, Mode, OpenOptions, Store};
 use stage::Stage;
 use tokio::task::JoinSet;

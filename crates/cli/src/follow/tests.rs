@@ -87,6 +87,7 @@ fn app() -> App {
         identity: Identity::new(clock.clone()),
         clock,
         directory: PathBuf::from("."),
+        log_file: None,
         environment: BTreeMap::new(),
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kapelle_bus::memory;
 use kapelle_coordinator::dispatch::{self, Dispatch};
@@ -30,8 +29,8 @@ use kapelle_worker::spool::attempt::{Reported, reported};
 use kapelle_worker::verify::Verifier;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::group::{Alarm, Group};
 use super::{Ending, Error, How, Need};
 use crate::project::Project;
 
@@ -65,24 +64,7 @@ pub struct Hosted {
     core: Group,
     /// Work is to be ended, not waited for.
     kill: CancellationToken,
-    /// Somebody wants all of it to end, or it can't go on.
-    wanted: CancellationToken,
-    failed: Arc<AtomicBool>,
-}
-
-/// Tasks that end together.
-#[derive(Debug, Clone, Default)]
-struct Group {
-    end: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Group {
-    async fn finish(&self) {
-        self.end.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
+    alarm: Alarm,
 }
 
 impl Hosted {
@@ -100,7 +82,7 @@ impl Hosted {
         self.server.finish().await;
         self.core.finish().await;
         self.store.close().await.map_err(Error::Store)?;
-        Ok(Ending { failed: self.failed.load(Ordering::Relaxed) })
+        Ok(Ending { failed: self.alarm.is_raised() })
     }
 
     /// The socket that it answers on.
@@ -110,7 +92,7 @@ impl Hosted {
 
     /// Returns when somebody else wants it to end, or when it can't go on.
     pub async fn ended(&self) {
-        self.wanted.cancelled().await;
+        self.alarm.wanted.cancelled().await;
     }
 }
 
@@ -168,8 +150,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
         server: Group::default(),
         core: Group::default(),
         kill: CancellationToken::new(),
-        wanted: CancellationToken::new(),
-        failed: Arc::new(AtomicBool::new(false)),
+        alarm: Alarm::default(),
     };
     let bell = Arc::new(Notify::new());
     let parts = dispatch::Parts {
@@ -191,11 +172,10 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
         clock: ground.clock.clone(),
         identity: Arc::new(identity::Identity::new(ground.clock.clone())),
         role: role(need),
-        shutdown: hosted.wanted.clone(),
+        shutdown: hosted.alarm.wanted.clone(),
     });
     serve(project, need, service, &hosted).await?;
-    let watched = hosted.watch("dispatch", loop_.run(hosted.core.end.clone()));
-    hosted.core.tasks.spawn(watched);
+    hosted.core.run("dispatch", loop_.run(hosted.core.end.clone()), &hosted.alarm);
     let collected = transcripts.collect(coordinator_end);
     let until = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move { until.run_until_cancelled(collected).await });
@@ -213,29 +193,10 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
         };
         hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
         let worker = worker(ground, worker_end);
-        let watched =
-            hosted.watch("worker", worker.run(hosted.worker.end.clone(), hosted.kill.clone()));
-        hosted.worker.tasks.spawn(watched);
+        let work = worker.run(hosted.worker.end.clone(), hosted.kill.clone());
+        hosted.worker.run("worker", work, &hosted.alarm);
     }
     Ok(hosted)
-}
-
-impl Hosted {
-    /// A part without which nothing goes on.
-    fn watch<P, E>(&self, name: &'static str, part: P) -> impl Future<Output = ()> + use<P, E>
-    where
-        P: Future<Output = Result<(), E>>,
-        E: std::error::Error + 'static,
-    {
-        let (wanted, failed) = (self.wanted.clone(), Arc::clone(&self.failed));
-        async move {
-            if let Err(error) = part.await {
-                tracing::error!(part = name, error = %Chain(&error), "can't go on");
-                failed.store(true, Ordering::Relaxed);
-                wanted.cancel();
-            }
-        }
-    }
 }
 
 fn role(need: Need) -> &'static str {

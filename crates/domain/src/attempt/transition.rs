@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Attempt, Cancellation, Granted, Outcome, Phase};
-use crate::event::TaskEvent;
+use crate::event::{TaskEvent, Which};
 use crate::ids::{OfferSeq, Timestamp};
 
 impl Attempt {
@@ -33,42 +33,12 @@ impl Attempt {
         }
     }
 
-    /// Whether the event names this attempt, or none in particular.
+    /// Whether the event changes this attempt.
     fn is_meant(&self, event: &TaskEvent) -> bool {
-        match event {
-            TaskEvent::Offered { attempt, .. }
-            | TaskEvent::Claimed { attempt, .. }
-            | TaskEvent::Started { attempt }
-            | TaskEvent::Suspected { attempt }
-            | TaskEvent::Recovered { attempt }
-            | TaskEvent::AttemptPaused { attempt }
-            | TaskEvent::AttemptResumed { attempt }
-            | TaskEvent::YieldRequested { attempt, .. }
-            | TaskEvent::AttemptEnded { attempt, .. } => *attempt == self.number,
-            TaskEvent::CancelRequested { .. } => true,
-            TaskEvent::Submitted { .. }
-            | TaskEvent::DependenciesMet
-            | TaskEvent::Skipped { .. }
-            | TaskEvent::RetryScheduled { .. }
-            | TaskEvent::RetryDue
-            | TaskEvent::IntegrationQueued { .. }
-            | TaskEvent::IntegrationPrepared { .. }
-            | TaskEvent::IntegrationRefused { .. }
-            | TaskEvent::Succeeded { .. }
-            | TaskEvent::Failed { .. }
-            | TaskEvent::Cancelled { .. }
-            | TaskEvent::Revived
-            | TaskEvent::DoneElsewhere
-            | TaskEvent::PauseRequested { .. }
-            | TaskEvent::PauseLifted
-            | TaskEvent::Preferred { .. }
-            | TaskEvent::Deferred { .. }
-            | TaskEvent::Undeferred
-            | TaskEvent::SnapshotTaken { .. }
-            | TaskEvent::OrphanKept { .. }
-            | TaskEvent::CommandAccepted { .. }
-            | TaskEvent::CommandDelivered { .. }
-            | TaskEvent::CommandSettled { .. } => false,
+        match event.changed_attempt() {
+            Some(Which::Numbered(number)) => number == self.number,
+            Some(Which::Newest) => true,
+            None => false,
         }
     }
 

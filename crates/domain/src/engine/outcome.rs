@@ -53,19 +53,7 @@ impl World {
             None => self.finish(task, TaskEvent::Succeeded { commit: None }, decision),
             Some(class) => {
                 let lesson = (class == FailureClass::Application).then(|| lesson_of(&report));
-                let wait = match report.outcome {
-                    Outcome::RateLimited { retry_after } => Some(retry_after),
-                    Outcome::Completed
-                    | Outcome::ChecksFailed
-                    | Outcome::AgentFailed
-                    | Outcome::TimedOut
-                    | Outcome::Infrastructure
-                    | Outcome::Unrunnable
-                    | Outcome::Cancelled
-                    | Outcome::Lost
-                    | Outcome::Interrupted
-                    | Outcome::Withdrawn => None,
-                };
+                let wait = report.outcome.retry_after();
                 let setback = Setback { class, reason: &report.summary, lesson, wait };
                 self.retry_or_give_up(moment, task, setback, decision);
             }

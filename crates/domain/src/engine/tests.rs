@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::attempt::{Outcome, ProcessExit, Report, Usage, Verdict as CheckVerdict, WorkResult};
+use crate::attempt::Outcome;
 use crate::command::{CommandAnswer, CommandKind, CommandState};
 use crate::event::{Event, TaskEvent};
 use crate::ids::{
     AttemptId, CommandSeq, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp, WorkerId,
 };
-use crate::plan::{RunSpec, Target, TaskSpec, tests as plans};
+use crate::plan::{RunSpec, Target, TaskSpec};
 use crate::policy::Limits;
 use crate::task::TaskState;
+use crate::testing::{self as plans, Stage as Driven, report};
 use crate::worker::{Held, Registration};
 
 /// A world with a clock, that commits what it decides and remembers what it should do.
@@ -28,6 +29,32 @@ struct Stage {
     log: Vec<(Timestamp, Event)>,
     effects: Vec<Effect>,
     requests: u64,
+}
+
+impl Driven for Stage {
+    fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.now, random: self.random }
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn take(&mut self, decision: Decision) {
+        for event in decision.events {
+            self.world.apply(self.now, &event).expect("every event of a decision is legal");
+            self.log.push((self.now, event));
+        }
+        if let Some(volatile) = decision.volatile {
+            self.world.note(self.now, &volatile);
+        }
+        self.effects.extend(decision.effects);
+    }
 }
 
 impl Stage {
@@ -48,60 +75,9 @@ impl Stage {
         }
     }
 
-    fn give(&mut self, input: impl Into<Input>) -> Result<Answer, Rejection> {
-        let input = input.into();
-        let moment = Moment { now: self.now, random: self.random };
-        let decision = self.world.decide(moment, &input)?;
-        let answer = decision.answer.clone();
-        self.commit(decision);
-        loop {
-            let next = self.world.settle();
-            if next == Decision::default() {
-                return Ok(answer);
-            }
-            self.commit(next);
-        }
-    }
-
-    fn commit(&mut self, decision: Decision) {
-        for event in decision.events {
-            self.world.apply(self.now, &event).expect("every event of a decision is legal");
-            self.log.push((self.now, event));
-        }
-        if let Some(volatile) = decision.volatile {
-            self.world.note(self.now, &volatile);
-        }
-        self.effects.extend(decision.effects);
-    }
-
     fn pass(&mut self, span: Duration) {
         self.now = self.now.after(span);
         self.give(Input::Tick).expect("time can always pass");
-    }
-
-    fn submit(&mut self, spec: RunSpec, tasks: Vec<TaskSpec>) -> RunId {
-        let submission = Submission { spec: Arc::new(spec), tasks, planned_at: self.now };
-        match self.give(Input::Submit(submission)).expect("a valid plan") {
-            Answer::Submitted(run) => run,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn register(&mut self, name: &str, slots: u32) -> SessionEpoch {
-        self.register_with(name, slots, Vec::new())
-    }
-
-    fn register_with(&mut self, name: &str, slots: u32, inventory: Vec<Held>) -> SessionEpoch {
-        let registration = Registration {
-            inventory,
-            // The worker that lives with its coordinator has this name.
-            embedded: name == "local",
-            ..Registration::new(WorkerId(name.to_owned()), slots, vec!["coder".into()])
-        };
-        match self.give(WorkerRequest::Register(registration)).expect("a registration") {
-            Answer::Registered { session, .. } => session,
-            other => panic!("{other:?}"),
-        }
     }
 
     /// The offers since the last call.
@@ -119,22 +95,6 @@ impl Stage {
             .collect()
     }
 
-    fn claim(
-        &mut self,
-        (attempt, offer): (AttemptId, OfferSeq),
-        worker: &str,
-        session: SessionEpoch,
-    ) -> Result<Holder, Rejection> {
-        self.requests += 1;
-        let worker = WorkerId(worker.to_owned());
-        let request = RequestId(self.requests);
-        let claim = Claim { request, attempt, offer, worker: worker.clone(), session };
-        match self.give(WorkerRequest::Claim(claim))? {
-            Answer::Granted(grant) => Ok(Holder { attempt, fence: grant.fence, worker, session }),
-            other => panic!("{other:?}"),
-        }
-    }
-
     /// Claims the only offer and starts it.
     fn start_next(&mut self, worker: &str, session: SessionEpoch) -> Holder {
         let offers = self.offers();
@@ -145,8 +105,7 @@ impl Stage {
     }
 
     fn finish(&mut self, holder: &Holder, outcome: Outcome) -> Result<Answer, Rejection> {
-        let report = Arc::new(report(outcome));
-        self.give(WorkerRequest::Finished { holder: holder.clone(), report })
+        self.end(holder, report(outcome))
     }
 
     fn order(&mut self, scope: Scope, kind: CommandKind, text: &str) -> Vec<Receipt> {
@@ -184,27 +143,6 @@ impl Stage {
 
     fn state(&self, run: RunId, index: u32) -> &'static str {
         self.world.task(TaskId { run, index }).expect("a task").record.state.name()
-    }
-}
-
-fn report(outcome: Outcome) -> Report {
-    let result = matches!(outcome, Outcome::Completed).then(|| WorkResult {
-        commit: "c".repeat(40),
-        base: "b".repeat(40),
-        bundle: "bundle".to_owned(),
-        bundle_bytes: 1,
-        files_changed: 1,
-        lines_added: 1,
-        lines_deleted: 0,
-    });
-    Report {
-        outcome,
-        summary: "the agent's words".to_owned(),
-        exit: Some(ProcessExit { code: Some(0), signal: None }),
-        verdict: CheckVerdict::Pass,
-        checks: Vec::new(),
-        result,
-        usage: Usage::default(),
     }
 }
 

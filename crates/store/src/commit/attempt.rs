@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use kapelle_domain::attempt::{Attempt, Check};
-use kapelle_domain::event::{Event, Recorded, TaskEvent};
+use kapelle_domain::event::{Event, Recorded, TaskEvent, Which};
 use kapelle_domain::ids::{AttemptId, TaskId, Timestamp};
 
 use super::Changed;
@@ -78,53 +78,17 @@ fn stories(events: &[Recorded]) -> BTreeMap<TaskId, Story<'_>> {
     let mut stories: BTreeMap<TaskId, Story<'_>> = BTreeMap::new();
     for recorded in events {
         if let Event::Task { task, event } = &recorded.event
-            && let Some(attempt) = concerned(event)
+            && let Some(attempt) = event.changed_attempt()
         {
             let story = stories.entry(*task).or_default();
             story.events.push((recorded.at, event));
-            story.oldest = story.oldest.or(attempt);
+            story.oldest = story.oldest.or(match attempt {
+                Which::Numbered(number) => Some(number),
+                Which::Newest => None,
+            });
         }
     }
     stories
-}
-
-/// The attempt that an event changes: `Some(None)` when it is whichever is current.
-fn concerned(event: &TaskEvent) -> Option<Option<u32>> {
-    match event {
-        TaskEvent::Offered { attempt, .. }
-        | TaskEvent::Claimed { attempt, .. }
-        | TaskEvent::Started { attempt }
-        | TaskEvent::Suspected { attempt }
-        | TaskEvent::Recovered { attempt }
-        | TaskEvent::AttemptPaused { attempt }
-        | TaskEvent::AttemptResumed { attempt }
-        | TaskEvent::YieldRequested { attempt, .. }
-        | TaskEvent::AttemptEnded { attempt, .. } => Some(Some(*attempt)),
-        TaskEvent::CancelRequested { .. } => Some(None),
-        TaskEvent::Submitted { .. }
-        | TaskEvent::DependenciesMet
-        | TaskEvent::Skipped { .. }
-        | TaskEvent::RetryScheduled { .. }
-        | TaskEvent::RetryDue
-        | TaskEvent::IntegrationQueued { .. }
-        | TaskEvent::IntegrationPrepared { .. }
-        | TaskEvent::IntegrationRefused { .. }
-        | TaskEvent::Succeeded { .. }
-        | TaskEvent::Failed { .. }
-        | TaskEvent::Cancelled { .. }
-        | TaskEvent::Revived
-        | TaskEvent::DoneElsewhere
-        | TaskEvent::PauseRequested { .. }
-        | TaskEvent::PauseLifted
-        | TaskEvent::Preferred { .. }
-        | TaskEvent::Deferred { .. }
-        | TaskEvent::Undeferred
-        | TaskEvent::SnapshotTaken { .. }
-        | TaskEvent::OrphanKept { .. }
-        | TaskEvent::CommandAccepted { .. }
-        | TaskEvent::CommandDelivered { .. }
-        | TaskEvent::CommandSettled { .. } => None,
-    }
 }
 
 async fn stored(

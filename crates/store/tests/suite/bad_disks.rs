@@ -8,6 +8,7 @@ use std::process::Command;
 use kapelle_domain::attempt::Outcome;
 use kapelle_domain::ids::EventSeq;
 use kapelle_domain::policy::Limits;
+use kapelle_domain::testing::Stage as _;
 use kapelle_store::{Error, Mode, OpenOptions, Store};
 
 use crate::killed::child;

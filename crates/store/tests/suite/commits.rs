@@ -7,6 +7,7 @@ use kapelle_domain::attempt::Outcome;
 use kapelle_domain::engine::Input;
 use kapelle_domain::ids::EventSeq;
 use kapelle_domain::policy::Limits;
+use kapelle_domain::testing::Stage as _;
 use kapelle_store::{Batch, Error, Mode, Store};
 
 use crate::place::Place;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kapelle_domain::attempt::Outcome;
 use kapelle_domain::ids::EventSeq;
 use kapelle_domain::policy::Limits;
+use kapelle_domain::testing::Stage as _;
 use kapelle_store::{Checkpoint, Mode, OpenOptions, Store};
 
 use crate::place::{Place, block_on};

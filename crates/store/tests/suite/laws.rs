@@ -11,6 +11,7 @@ use kapelle_domain::ids::{
 use kapelle_domain::plan::TaskSpec;
 use kapelle_domain::policy::Limits;
 use kapelle_domain::task::TaskState;
+use kapelle_domain::testing::Stage as _;
 use kapelle_domain::worker::{Duty, Held};
 use kapelle_store::{Checkpoint, Store};
 use proptest::prelude::*;

@@ -2,7 +2,7 @@
 //!
 //! Everything goes through [`place::Place`], so that another database needs another place only.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that can't go on says where")]
+#![expect(clippy::expect_used, reason = "a test that can't go on says where")]
 #![expect(clippy::print_stderr, reason = "a test that can't be made says so")]
 
 mod bad_disks;

@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt as _;
 
 use kapelle_domain::attempt::Outcome;
 use kapelle_domain::ids::{EventSeq, Term};
+use kapelle_domain::testing::Stage as _;
 use kapelle_store::{Error, Mode};
 
 use crate::place::{EPOCH, Place, chain};

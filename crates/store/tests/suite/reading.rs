@@ -6,6 +6,7 @@ use kapelle_domain::engine::{Input, Scope, WorkerRequest};
 use kapelle_domain::event::Recorded;
 use kapelle_domain::ids::{EventSeq, RunId, TaskId};
 use kapelle_domain::run::RunOutcome;
+use kapelle_domain::testing::Stage as _;
 use kapelle_store::{Error, RunFilter, RunStatus, Store};
 
 use crate::place::{Place, chain};

@@ -6,22 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapelle_domain::attempt::{
-    Attempt, Check, Outcome, ProcessExit, Report, Usage, Verdict, WorkResult,
-};
+use kapelle_domain::attempt::{Attempt, Check, Outcome, Report, Usage, Verdict};
 use kapelle_domain::command::{Command, CommandState};
 use kapelle_domain::engine::{
-    Answer, Claim, Decision, Effect, Holder, Input, Moment, Rejection, Resumption, Submission,
-    WorkerRequest, World,
+    Answer, Decision, Effect, Holder, Input, Moment, Rejection, Resumption, WorkerRequest, World,
 };
 use kapelle_domain::event::{Event, Recorded, TaskEvent};
 use kapelle_domain::ids::{
     AttemptId, CommandSeq, EventSeq, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp,
-    WorkerId,
 };
-use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
-use kapelle_domain::policy::{Limits, RetryPolicy, Timeouts};
-use kapelle_domain::worker::{Held, Registration};
+use kapelle_domain::plan::{RunSpec, Target, TaskSpec};
+use kapelle_domain::policy::{Limits, RetryPolicy};
+use kapelle_domain::testing::{self, Stage as Driven};
 use kapelle_store::{Batch, ChangedTask, Error, Store};
 
 pub(crate) const WORKER: &str = "w0";
@@ -37,6 +33,38 @@ pub(crate) struct Stage {
     pub(crate) attempts: BTreeMap<AttemptId, Attempt>,
     pub(crate) commands: BTreeMap<(TaskId, CommandSeq), Command>,
     requests: u64,
+}
+
+impl Driven for Stage {
+    fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.now, random: self.random }
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn take(&mut self, decision: Decision) {
+        for event in decision.events {
+            self.world.apply(self.now, &event).expect("every event of a decision is legal");
+            self.witness(&event);
+            self.last_seq = self.last_seq.next();
+            self.pending.push(Recorded { seq: self.last_seq, at: self.now, event });
+        }
+        if let Some(volatile) = decision.volatile {
+            self.world.note(self.now, &volatile);
+        }
+        for effect in decision.effects {
+            if let Effect::Offer { attempt, offer, .. } = effect {
+                self.offers.push((attempt, offer));
+            }
+        }
+    }
 }
 
 impl Stage {
@@ -71,38 +99,6 @@ impl Stage {
             .give(Input::Recover { reported: Vec::new() })
             .expect("a coordinator can always start");
         Ok(stage)
-    }
-
-    pub(crate) fn give(&mut self, input: impl Into<Input>) -> Result<Answer, Rejection> {
-        let input = input.into();
-        let moment = Moment { now: self.now, random: self.random };
-        let decision = self.world.decide(moment, &input)?;
-        let answer = decision.answer.clone();
-        self.take(decision);
-        loop {
-            let next = self.world.settle();
-            if next == Decision::default() {
-                return Ok(answer);
-            }
-            self.take(next);
-        }
-    }
-
-    fn take(&mut self, decision: Decision) {
-        for event in decision.events {
-            self.world.apply(self.now, &event).expect("every event of a decision is legal");
-            self.witness(&event);
-            self.last_seq = self.last_seq.next();
-            self.pending.push(Recorded { seq: self.last_seq, at: self.now, event });
-        }
-        if let Some(volatile) = decision.volatile {
-            self.world.note(self.now, &volatile);
-        }
-        for effect in decision.effects {
-            if let Effect::Offer { attempt, offer, .. } = effect {
-                self.offers.push((attempt, offer));
-            }
-        }
     }
 
     fn witness(&mut self, event: &Event) {
@@ -163,60 +159,12 @@ impl Stage {
         Ok(())
     }
 
-    pub(crate) fn submit(&mut self, spec: RunSpec, tasks: Vec<TaskSpec>) -> RunId {
-        let submission = Submission { spec: Arc::new(spec), tasks, planned_at: self.now };
-        match self.give(Input::Submit(submission)).expect("a valid plan") {
-            Answer::Submitted(run) => run,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub(crate) fn register(
-        &mut self,
-        name: &str,
-        slots: u32,
-        inventory: Vec<Held>,
-    ) -> SessionEpoch {
-        let registration = Registration {
-            inventory,
-            ..Registration::new(WorkerId(name.to_owned()), slots, vec!["coder".into()])
-        };
-        match self.give(WorkerRequest::Register(registration)).expect("a registration") {
-            Answer::Registered { session, .. } => session,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub(crate) fn claim(
-        &mut self,
-        (attempt, offer): (AttemptId, OfferSeq),
-        worker: &str,
-        session: SessionEpoch,
-    ) -> Result<Holder, Rejection> {
-        self.requests += 1;
-        let worker = WorkerId(worker.to_owned());
-        let claim = Claim {
-            request: RequestId(self.requests),
-            attempt,
-            offer,
-            worker: worker.clone(),
-            session,
-        };
-        match self.give(WorkerRequest::Claim(claim))? {
-            Answer::Granted(grant) => Ok(Holder { attempt, fence: grant.fence, worker, session }),
-            other => panic!("{other:?}"),
-        }
-    }
-
     pub(crate) fn finish(
         &mut self,
         holder: &Holder,
         outcome: Outcome,
     ) -> Result<Answer, Rejection> {
-        self.give(WorkerRequest::Finished {
-            holder: holder.clone(),
-            report: Arc::new(report(outcome)),
-        })
+        self.end(holder, report(outcome))
     }
 
     /// Carries every offer so far to its end.
@@ -230,45 +178,25 @@ impl Stage {
     }
 }
 
+/// A run that waits for nothing before it tries again.
 pub(crate) fn run(uid: u128, concurrency: u32) -> RunSpec {
-    RunSpec {
-        uid: uuid::Uuid::from_u128(uid),
-        title: format!("Run {uid}"),
-        source: PlanSource::Tasks,
-        concurrency,
-        retry: RetryPolicy { backoff_base: Duration::ZERO, ..RetryPolicy::default() },
-        timeouts: Timeouts::default(),
-        target: Some(Target { branch: "main".to_owned(), head: "a".repeat(40) }),
-    }
+    let retry = RetryPolicy { backoff_base: Duration::ZERO, ..RetryPolicy::default() };
+    let target = Target { branch: "main".to_owned(), head: "a".repeat(40) };
+    RunSpec { retry, target: Some(target), ..testing::run(uid, concurrency) }
 }
 
+/// A task whose words are hard to keep.
 pub(crate) fn task(key: &str, depends_on: &[u32]) -> TaskSpec {
     TaskSpec {
-        key: key.to_owned(),
         title: format!("Task {key}, “quoted” and 'so'"),
         prompt: format!("Do {key}.\n\tAll of it; -- even this.\0"),
-        agent: "coder".into(),
-        repository: "project".into(),
-        needs: Vec::new(),
-        depends_on: depends_on.to_vec(),
-        priority: 0,
-        integrate: false,
-        verify: true,
+        ..testing::task(key, depends_on)
     }
 }
 
+/// A report with checks, and with what it has used.
 pub(crate) fn report(outcome: Outcome) -> Report {
-    let done = outcome == Outcome::Completed;
-    let result = done.then(|| WorkResult {
-        commit: "c".repeat(40),
-        base: "b".repeat(40),
-        bundle: "bundle".to_owned(),
-        bundle_bytes: 1,
-        files_changed: 1,
-        lines_added: 1,
-        lines_deleted: 0,
-    });
-    let verdict = if done { Verdict::Pass } else { Verdict::Fail };
+    let verdict = if outcome == Outcome::Completed { Verdict::Pass } else { Verdict::Fail };
     let check = |name: &str, verdict, detail: &str| Check {
         name: name.to_owned(),
         verdict,
@@ -276,16 +204,13 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         took: Duration::from_millis(12),
     };
     Report {
-        outcome,
-        summary: "the agent's words".to_owned(),
-        exit: Some(ProcessExit { code: Some(0), signal: None }),
         verdict,
         checks: vec![
             check("exit code", Verdict::Pass, "0"),
             check("tests", verdict, "the end of\nthe output"),
         ],
-        result,
         usage: Usage { input_tokens: 100, output_tokens: 20, cost_microusd: Some(7) },
+        ..testing::report(outcome)
     }
 }
 

@@ -3,6 +3,7 @@
 use kapelle_domain::attempt::Outcome;
 use kapelle_domain::ids::RunId;
 use kapelle_domain::policy::Limits;
+use kapelle_domain::testing::Stage as _;
 use kapelle_store::{Checkpoint, Error, Mode, OpenOptions, Store};
 
 use crate::place::Place;

@@ -1,5 +1,6 @@
 //! A coordinator in a process of its own, for work that is to outlive this terminal.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -39,6 +40,7 @@ async fn start(app: &App, project: &Project, client: &Client) -> Result<(), Erro
         .arg("-C")
         .arg(project.root())
         .args(["up", "--until-idle", "--no-input", "--color", "never"])
+        .args(app.log_file.iter().flat_map(|file| [OsStr::new("--log-file"), file.as_os_str()]))
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)

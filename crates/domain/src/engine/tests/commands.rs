@@ -4,7 +4,7 @@ use super::*;
 
 fn running(tasks: Vec<TaskSpec>) -> (Stage, SessionEpoch, RunId, Holder) {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), tasks);
     let holder = stage.start_next("w", session);
     stage.effects.clear();
@@ -53,7 +53,7 @@ fn feedback_that_an_agent_refuses_is_carried_into_the_next_attempt() {
 #[test]
 fn a_stop_is_applied_by_the_end_and_rejected_when_it_came_too_late() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(targeted(1, 1), vec![integrated("a", &[])]);
     let holder = stage.start_next("w", session);
     let task = holder.attempt.task;
@@ -111,7 +111,7 @@ fn a_paused_agent_is_frozen_and_its_time_stands_still() {
 #[test]
 fn a_paused_task_does_not_start_and_an_offer_of_it_is_taken_back() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let offer = stage.offers()[0];
     let task = TaskId { run, index: 0 };
@@ -209,7 +209,7 @@ fn commands_reach_the_tasks_of_a_worker_and_of_a_label() {
     else {
         panic!()
     };
-    let small = stage.register("small", 1);
+    let small = stage.register("small", 1, Vec::new());
     stage.submit(plans::run(1, 3), ["a", "b", "c"].map(|key| plans::task(key, &[])).to_vec());
     let offers = stage.offers();
     let one = stage.claim(offers[0], "big", big).expect("a grant");
@@ -233,7 +233,7 @@ fn commands_reach_the_tasks_of_a_worker_and_of_a_label() {
 #[test]
 fn one_command_stops_a_thousand_attempts() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1_000);
+    let session = stage.register("w", 1_000, Vec::new());
     let tasks = (0..1_000).map(|index| plans::task(&format!("t{index}"), &[])).collect();
     let run = stage.submit(plans::run(1, 1_000), tasks);
     let holders: Vec<Holder> = stage

@@ -83,7 +83,7 @@ impl History {
 
     fn register_with(&mut self, worker: u8, inventory: Vec<Held>) {
         let name = if worker == 0 { "local".to_owned() } else { format!("w{worker}") };
-        let session = self.stage.register_with(&name, 2, inventory);
+        let session = self.stage.register(&name, 2, inventory);
         self.sessions.push((name, session));
     }
 

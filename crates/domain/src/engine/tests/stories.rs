@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_chain_runs_in_order_and_ends_the_run() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 2);
+    let session = stage.register("w", 2, Vec::new());
     let run = stage.submit(plans::run(1, 2), vec![plans::task("a", &[]), plans::task("b", &[0])]);
     assert_eq!((stage.state(run, 0), stage.state(run, 1)), ("active", "blocked"));
     let first = stage.start_next("w", session);
@@ -41,7 +41,7 @@ fn no_more_is_offered_than_there_is_room_for() {
         (Limits { per_repository: 3, ..Limits::default() }, 4, 4, 3),
     ] {
         let mut stage = Stage::with_limits(limits);
-        stage.register("w", slots);
+        stage.register("w", slots, Vec::new());
         stage.submit(plans::run(1, concurrency), tasks());
         assert_eq!(stage.offers().len(), expected);
     }
@@ -50,7 +50,7 @@ fn no_more_is_offered_than_there_is_room_for() {
 #[test]
 fn higher_priority_goes_first() {
     let mut stage = Stage::new();
-    stage.register("w", 1);
+    stage.register("w", 1, Vec::new());
     let urgent = TaskSpec { priority: 5, ..plans::task("urgent", &[]) };
     let run = stage.submit(plans::run(1, 1), vec![plans::task("later", &[]), urgent]);
     assert_eq!((stage.state(run, 0), stage.state(run, 1)), ("ready", "active"));
@@ -59,7 +59,7 @@ fn higher_priority_goes_first() {
 #[test]
 fn a_claim_is_exclusive_and_its_retry_gets_the_same_grant() {
     let mut stage = Stage::new();
-    let (one, two) = (stage.register("one", 1), stage.register("two", 1));
+    let (one, two) = (stage.register("one", 1, Vec::new()), stage.register("two", 1, Vec::new()));
     stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let offer = stage.offers()[0];
     let claim = Claim {
@@ -79,7 +79,7 @@ fn a_claim_is_exclusive_and_its_retry_gets_the_same_grant() {
 #[test]
 fn a_grant_that_never_starts_is_offered_again_under_a_new_fence() {
     let mut stage = Stage::new();
-    let (one, two) = (stage.register("one", 1), stage.register("two", 1));
+    let (one, two) = (stage.register("one", 1, Vec::new()), stage.register("two", 1, Vec::new()));
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let offer = stage.offers()[0];
     let silent = stage.claim(offer, "one", one).expect("a grant");
@@ -98,7 +98,7 @@ fn a_grant_that_never_starts_is_offered_again_under_a_new_fence() {
 #[test]
 fn a_silent_worker_is_suspect_then_lost_and_its_late_result_is_refused() {
     let mut stage = Stage::new();
-    let (one, two) = (stage.register("one", 1), stage.register("two", 1));
+    let (one, two) = (stage.register("one", 1, Vec::new()), stage.register("two", 1, Vec::new()));
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let zombie = stage.start_next("one", one);
     stage.pass(Duration::from_secs(31));
@@ -129,7 +129,7 @@ fn failures_count_against_their_own_budgets() {
     use Outcome::{AgentFailed, ChecksFailed, Infrastructure, Interrupted, TimedOut, Unrunnable};
     let check = |outcomes: &[Outcome], expected: &str| {
         let mut stage = Stage::new();
-        let session = stage.register("w", 1);
+        let session = stage.register("w", 1, Vec::new());
         let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
         for outcome in outcomes {
             let holder = stage.start_next("w", session);
@@ -150,7 +150,7 @@ fn failures_count_against_their_own_budgets() {
 #[test]
 fn a_rate_limit_waits_as_long_as_asked_and_burns_nothing() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let holder = stage.start_next("w", session);
     let retry_after = Duration::from_secs(120);
@@ -164,7 +164,7 @@ fn a_rate_limit_waits_as_long_as_asked_and_burns_nothing() {
 #[test]
 fn what_depends_on_a_failure_is_skipped_and_a_resume_tries_it_all_again() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let tasks = vec![plans::task("a", &[]), plans::task("b", &[0]), plans::task("c", &[1])];
     let run = stage.submit(plans::run(1, 1), tasks);
     let holder = stage.start_next("w", session);
@@ -185,7 +185,7 @@ fn what_depends_on_a_failure_is_skipped_and_a_resume_tries_it_all_again() {
 #[test]
 fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_is_confirmed() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let tasks = vec![plans::task("a", &[]), plans::task("b", &[]), plans::task("c", &[0])];
     let run = stage.submit(plans::run(1, 1), tasks);
     let holder = stage.start_next("w", session);
@@ -205,7 +205,7 @@ fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_is_confirmed() {
 #[test]
 fn a_stop_that_nobody_confirms_ends_unconfirmed() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     stage.start_next("w", session);
     stage.order(Scope::All, CommandKind::Stop, "enough");
@@ -217,7 +217,7 @@ fn a_stop_that_nobody_confirms_ends_unconfirmed() {
 #[test]
 fn what_is_said_reaches_the_running_agent_or_the_next_one() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let task = TaskId { run, index: 0 };
     let holder = stage.start_next("w", session);
@@ -248,7 +248,7 @@ fn what_is_said_reaches_the_running_agent_or_the_next_one() {
 #[test]
 fn a_result_is_integrated_once_and_moves_the_base_of_what_follows() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(targeted(1, 1), vec![integrated("a", &[]), integrated("b", &[0])]);
     let holder = stage.start_next("w", session);
     stage.finish(&holder, Outcome::Completed).expect("accepted");
@@ -278,7 +278,7 @@ fn a_result_is_integrated_once_and_moves_the_base_of_what_follows() {
 #[test]
 fn a_conflict_goes_back_to_an_agent_with_the_reason() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(targeted(1, 1), vec![integrated("a", &[])]);
     let holder = stage.start_next("w", session);
     stage.finish(&holder, Outcome::Completed).expect("accepted");
@@ -299,7 +299,7 @@ fn a_conflict_goes_back_to_an_agent_with_the_reason() {
 #[test]
 fn a_restart_forgets_nothing_and_expires_nothing() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 4);
+    let session = stage.register("w", 4, Vec::new());
     let tasks = vec![integrated("a", &[]), integrated("b", &[]), plans::task("c", &[0])];
     let run = stage.submit(targeted(1, 3), tasks);
     let offers = stage.offers();
@@ -318,7 +318,7 @@ fn a_restart_forgets_nothing_and_expires_nothing() {
     );
     assert_eq!(after.effects, [Effect::Integrate { attempt: done.attempt }]);
     let brought = vec![Held { attempt: held.attempt, fence: held.fence }];
-    let session = after.register_with("w", 4, brought);
+    let session = after.register("w", 4, brought);
     let holder = Holder { session, ..held };
     after.finish(&holder, Outcome::Completed).expect("the paid work is accepted");
 }
@@ -327,7 +327,7 @@ fn a_restart_forgets_nothing_and_expires_nothing() {
 fn an_embedded_worker_dies_with_its_coordinator_and_its_attempts_count_for_nothing() {
     let mut stage = Stage::new();
     for round in 0..20 {
-        let session = stage.register("local", 1);
+        let session = stage.register("local", 1, Vec::new());
         if round == 0 {
             stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
         }
@@ -344,7 +344,7 @@ fn an_embedded_worker_dies_with_its_coordinator_and_its_attempts_count_for_nothi
 /// report of the first one lies on disk; a coordinator without a worker has looked at both.
 fn killed_with_a_report_on_disk() -> (Stage, RunId, [Holder; 2]) {
     let mut stage = Stage::new();
-    let session = stage.register("local", 2);
+    let session = stage.register("local", 2, Vec::new());
     let run = stage.submit(targeted(1, 2), vec![integrated("a", &[]), integrated("b", &[])]);
     let offers = stage.offers();
     let holders = [0, 1].map(|index: usize| {
@@ -374,7 +374,7 @@ fn a_report_on_disk_waits_for_its_worker_however_long_that_takes() {
     reloaded.world.take_over_sessions(stage.world.clone());
     assert_eq!(reloaded.world.explain(done.attempt.task).expect("a task").reason, waiting);
 
-    let session = stage.register_with("local", 2, vec![held(&done), held(&cut_off)]);
+    let session = stage.register("local", 2, vec![held(&done), held(&cut_off)]);
     let again = Holder { session, ..done.clone() };
     assert_eq!(stage.offers().len(), 1, "only what was cut off is made again");
     let late = stage.finish(&Holder { session, ..cut_off.clone() }, Outcome::Completed);
@@ -389,14 +389,14 @@ fn a_report_on_disk_waits_for_its_worker_however_long_that_takes() {
 fn a_worker_that_comes_back_without_its_report_has_lost_it() {
     let (mut stage, run, [done, _]) = killed_with_a_report_on_disk();
     let earlier = Held { attempt: AttemptId { number: 7, ..done.attempt }, fence: done.fence };
-    stage.register_with("local", 2, vec![earlier]);
+    stage.register("local", 2, vec![earlier]);
     assert_eq!(stage.state(run, 0), "retry_wait");
 }
 
 #[test]
 fn a_worker_that_came_back_has_the_usual_time_to_deliver() {
     let (mut stage, run, [done, _]) = killed_with_a_report_on_disk();
-    stage.register_with("local", 2, vec![held(&done)]);
+    stage.register("local", 2, vec![held(&done)]);
     stage.pass(Duration::from_secs(29));
     assert_eq!(stage.state(run, 0), "active");
     stage.pass(Duration::from_secs(2));
@@ -409,11 +409,11 @@ fn an_order_to_stop_wins_over_a_report_that_waits() {
     let (mut stage, run, [done, _]) = killed_with_a_report_on_disk();
     stage.order(Scope::Run(run), CommandKind::Stop, "enough");
     assert!(stage.world.run(run).expect("the run").is_finished(), "nobody has to confirm it");
-    let session = stage.register_with("local", 2, vec![held(&done)]);
+    let session = stage.register("local", 2, vec![held(&done)]);
     assert!(stage.finish(&Holder { session, ..done }, Outcome::Completed).is_err());
 
     let mut stage = Stage::new();
-    let session = stage.register("local", 1);
+    let session = stage.register("local", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let holder = stage.start_next("local", session);
     stage.order(Scope::All, CommandKind::Stop, "enough");
@@ -425,7 +425,7 @@ fn an_order_to_stop_wins_over_a_report_that_waits() {
 #[test]
 fn a_grant_has_its_whole_time_to_start_again_after_a_restart() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let offer = stage.offers()[0];
     let holder = stage.claim(offer, "w", session).expect("a grant");
@@ -434,7 +434,7 @@ fn a_grant_has_its_whole_time_to_start_again_after_a_restart() {
     after.give(Input::Recover { reported: Vec::new() }).expect("recovered");
     after.pass(Duration::from_secs(59));
     assert!(after.offers().is_empty());
-    let session = after.register_with("w", 1, vec![held(&holder)]);
+    let session = after.register("w", 1, vec![held(&holder)]);
     after.give(WorkerRequest::Started(Holder { session, ..holder })).expect("it starts");
 }
 
@@ -464,7 +464,7 @@ fn of_roadmap(uid: u128) -> RunSpec {
 #[test]
 fn a_work_stream_is_done_by_one_run_and_not_again_by_an_older_plan() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 2);
+    let session = stage.register("w", 2, Vec::new());
     stage.submit(of_roadmap(1), vec![plans::task("1.1", &[])]);
     let planned_at = stage.now;
     let submission = |uid| Submission {
@@ -486,7 +486,7 @@ fn a_work_stream_is_done_by_one_run_and_not_again_by_an_older_plan() {
 #[test]
 fn a_resumption_takes_what_was_done_meanwhile_and_starts_from_where_the_target_is() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 2);
+    let session = stage.register("w", 2, Vec::new());
     let tasks = vec![plans::task("1.1", &[]), plans::task("1.2", &[0]), plans::task("1.3", &[])];
     let run = stage.submit(of_roadmap(1), tasks);
     for offer in stage.offers() {

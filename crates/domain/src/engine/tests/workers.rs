@@ -68,7 +68,7 @@ fn workers_are_hailed_when_a_class_is_new() {
 #[test]
 fn a_worker_that_failed_a_task_is_asked_last() {
     let mut stage = Stage::new();
-    let (one, two) = (stage.register("one", 1), stage.register("two", 1));
+    let (one, two) = (stage.register("one", 1, Vec::new()), stage.register("two", 1, Vec::new()));
     stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let broken = stage.start_next("one", one);
     stage.finish(&broken, Outcome::Infrastructure).expect("accepted");
@@ -102,7 +102,7 @@ fn a_cached_repository_is_preferred() {
 #[test]
 fn a_silent_worker_is_offered_nothing_and_is_gone_in_the_end() {
     let mut stage = Stage::with_limits(Limits::default());
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     stage.pass(Duration::from_secs(31));
     stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     assert!(stage.offers().is_empty());
@@ -123,7 +123,7 @@ fn a_silent_worker_is_offered_nothing_and_is_gone_in_the_end() {
 #[test]
 fn nothing_expires_for_an_absence_of_the_coordinator() {
     let mut stage = Stage::with_limits(Limits::default());
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let holder = stage.start_next("w", session);
     stage.now = stage.now.after(Duration::from_secs(1200));
@@ -138,7 +138,7 @@ fn nothing_expires_for_an_absence_of_the_coordinator() {
 #[test]
 fn a_new_coordinator_knows_the_sessions_of_other_processes() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 1);
+    let session = stage.register("w", 1, Vec::new());
     stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let holder = stage.start_next("w", session);
     let mut after = reopen(&stage);
@@ -149,7 +149,7 @@ fn a_new_coordinator_knows_the_sessions_of_other_processes() {
 #[test]
 fn a_late_result_is_kept_once_and_never_counts() {
     let mut stage = Stage::new();
-    let one = stage.register("one", 1);
+    let one = stage.register("one", 1, Vec::new());
     let run = stage.submit(plans::run(1, 1), vec![plans::task("a", &[])]);
     let zombie = stage.start_next("one", one);
     stage.pass(Duration::from_secs(31));
@@ -171,7 +171,7 @@ fn a_late_result_is_kept_once_and_never_counts() {
 fn the_next_attempt_goes_on_from_a_snapshot_unless_the_work_was_wrong() {
     let check = |outcome: Outcome, goes_on: bool| {
         let mut stage = Stage::new();
-        let session = stage.register("w", 1);
+        let session = stage.register("w", 1, Vec::new());
         stage.submit(targeted(1, 1), vec![plans::task("a", &[])]);
         let holder = stage.start_next("w", session);
         let work = report(Outcome::Completed).result.expect("a result");
@@ -197,7 +197,7 @@ fn the_next_attempt_goes_on_from_a_snapshot_unless_the_work_was_wrong() {
 #[test]
 fn a_cordoned_worker_keeps_what_it_has_and_takes_nothing_new() {
     let mut stage = Stage::new();
-    let session = stage.register("w", 2);
+    let session = stage.register("w", 2, Vec::new());
     stage.submit(plans::run(1, 1), vec![plans::task("a", &[]), plans::task("b", &[])]);
     let holder = stage.start_next("w", session);
     let worker = WorkerId("w".to_owned());
@@ -205,7 +205,7 @@ fn a_cordoned_worker_keeps_what_it_has_and_takes_nothing_new() {
     stage.give(duty(Duty::Cordoned)).expect("cordoned");
     stage.finish(&holder, Outcome::Completed).expect("accepted");
     assert!(stage.offers().is_empty());
-    let session = stage.register("w", 2);
+    let session = stage.register("w", 2, Vec::new());
     assert!(stage.offers().is_empty(), "it outlives the session");
     stage.give(duty(Duty::Active)).expect("uncordoned");
     stage.start_next("w", session);
