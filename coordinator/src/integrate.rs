@@ -29,7 +29,7 @@ use kapelle_domain::prompt::tail;
 use kapelle_domain::roadmap::{Edit as RoadmapEdit, Roadmap, Status};
 use kapelle_domain::task::{Prepared, TaskState};
 use kapelle_git::{
-    Advance, CommitId, Edit, Error as GitError, Identity, NewCommit, Recovered, RefName,
+    Advance, CommitId, Edit, Error as GitError, Identity, NewCommit, Recovered, RefName, Work,
 };
 use kapelle_runtime::clock::{self, Clock};
 use kapelle_runtime::telemetry::Chain;
@@ -207,7 +207,7 @@ impl Integrator {
         {
             return Ok(());
         }
-        let result = self.import(waiting).await?;
+        let work = self.import(waiting).await?;
         let mut target = waiting.target.clone();
         for _ in 0..RACES_MAX {
             let branch = self.branch(waiting, &mut target).await?;
@@ -218,7 +218,12 @@ impl Integrator {
             if let Some(commit) = self.already_in(waiting, &old).await? {
                 return self.done(waiting, &commit).await;
             }
-            let merged = self.merge(waiting, &old, result.as_ref()).await?;
+            if target.head != old.as_str() {
+                // Somebody else has moved it: new attempts start from where it is now.
+                let head = old.to_string();
+                self.tell(Input::ObserveTarget { run: waiting.run, head }).await?;
+            }
+            let merged = self.merge(waiting, &old, work.as_ref()).await?;
             self.verify(waiting, &merged).await?;
             if self.advance(waiting, &branch, &old, &merged).await? {
                 return self.done(waiting, &merged).await;
@@ -251,15 +256,15 @@ impl Integrator {
     }
 
     /// Takes the result out of its bundle. `None` when there is none: nothing was changed.
-    async fn import(&self, waiting: &Waiting) -> Result<Option<CommitId>, Trouble> {
+    async fn import(&self, waiting: &Waiting) -> Result<Option<Work>, Trouble> {
         let Some(result) = &waiting.result else { return Ok(None) };
         let name = attempt_ref(waiting.attempt)?;
         let announced = CommitId::new(result.commit.as_str())?;
-        if self.project.repository.resolve(&name).await?.as_ref() == Some(&announced) {
-            return Ok(Some(announced));
-        }
         // The base is what was granted, not what the worker says.
         let base = CommitId::new(waiting.base.clone().unwrap_or_default())?;
+        if self.project.repository.resolve(&name).await?.as_ref() == Some(&announced) {
+            return Ok(Some(Work { base, result: announced }));
+        }
         let path = PathBuf::from(&result.bundle);
         let found =
             self.project.repository.import_bundle(&path, &base, &name, BUNDLE_BYTES_MAX).await?;
@@ -268,7 +273,7 @@ impl Integrator {
                 "the bundle holds another commit than was reported".to_owned(),
             ));
         }
-        Ok(Some(found))
+        Ok(Some(Work { base, result: found }))
     }
 
     /// The branch that results go to now; a branch of the run's own where the target can't move.
@@ -318,7 +323,7 @@ impl Integrator {
         &self,
         waiting: &Waiting,
         target: &CommitId,
-        result: Option<&CommitId>,
+        work: Option<&Work>,
     ) -> Result<CommitId, Trouble> {
         let edits = self.roadmap_edit(waiting, target).await?;
         let commit = NewCommit {
@@ -326,8 +331,9 @@ impl Integrator {
             identity: self.identity.clone(),
             seconds: self.clock.now() / 1000,
         };
-        let result = result.unwrap_or(target);
-        let merged = self.project.repository.merge_squash(target, result, &edits, &commit).await?;
+        let nothing = || Work { base: target.clone(), result: target.clone() };
+        let work = work.cloned().unwrap_or_else(nothing);
+        let merged = self.project.repository.merge_squash(target, &work, &edits, &commit).await?;
         Ok(merged.commit)
     }
 

@@ -34,7 +34,7 @@ mod workspace;
 
 pub use advance::{Advance, Advanced, Recovered};
 pub use error::Error;
-pub use merge::{Edit, Merged};
+pub use merge::{Edit, Merged, Work};
 pub use names::{
     ChangeKind, ChangedPath, CommitId, Identity, NewCommit, ObjectFormat, RefName, TreeId,
 };
