@@ -30,3 +30,38 @@ fn a_commit_that_the_user_takes_back_does_not_come_back_with_a_result() {
     let report = project.json(&["report", "--json"]);
     assert_eq!(report["run"]["head"], project.git(&["rev-parse", "main"]), "{report}");
 }
+
+#[test]
+fn an_agent_without_its_git_leaves_the_users_repository_alone() {
+    let reckless = "git reset -q --hard; git checkout -q -b strayed; git stash -q -u; \
+                    git config user.name Stray; git commit -q --allow-empty -m stray";
+    let agent = format!("rm -rf .git; mkdir -p sub && (cd sub; {reckless}); echo x > done.txt");
+    // Each check finds the clone's repository, or none; the second one has lost it itself.
+    let checks = format!(
+        "verify:\n  checks:\n    - {{name: own, command: 'test \"$(git rev-parse --show-toplevel)\" = \
+         \"$PWD\" && test -z \"$(git status --porcelain)\"'}}\n    \
+         - {{name: reckless, command: 'rm -rf .git; cd sub; {reckless}; true'}}\n"
+    );
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], &agent, &checks);
+    project.write("notes.txt", "first\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "notes"]);
+    project.write("notes.txt", "not committed\n");
+    project.write("new.txt", "not even added\n");
+    let head = project.git(&["rev-parse", "HEAD"]);
+    // As from a hook, or from `git rebase --exec`.
+    let misled = [("GIT_DIR", project.root().join(".git"))];
+    let misled = misled.map(|(name, path)| (name, path.display().to_string()));
+    let misled: Vec<(&str, &str)> =
+        misled.iter().map(|(name, path)| (*name, path.as_str())).collect();
+    let finished = project.kapelle_with(&["run"], &misled);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(project.integrated("kapelle/r-1"), ["1.1"]);
+    assert_eq!(project.git(&["status", "--porcelain"]), " M notes.txt\n?? new.txt");
+    assert_eq!(project.read("notes.txt"), "not committed\n");
+    assert_eq!(project.git(&["branch", "--show-current"]), "main");
+    assert_eq!(project.git(&["rev-parse", "HEAD"]), head);
+    let branches = project.git(&["for-each-ref", "--format=%(refname:short)"]);
+    assert_eq!(branches.lines().collect::<Vec<_>>(), ["kapelle/r-1", "main"]);
+    assert_eq!(project.git(&["config", "--local", "--default", "none", "user.name"]), "none");
+}

@@ -111,6 +111,7 @@ impl Verifier {
             }
         };
         spec.env = self.environment.clone();
+        kapelle_git::confine(&mut spec.env, tree);
         spec.output_limit = OUTPUT_BYTES_MAX;
         let mut process = match self.supervisor.spawn(spec).await {
             Ok(process) => process,

@@ -42,4 +42,4 @@ pub use removal::remove_tree;
 pub use repository::{Head, Repository, git_version};
 pub use snapshot::{AgentCommit, Limits, SkipReason, Skipped, Snapshot};
 pub use working_copy::{Checkout, WorkingCopy};
-pub use workspace::{WORK_BRANCH, Workspace};
+pub use workspace::{WORK_BRANCH, Workspace, confine};

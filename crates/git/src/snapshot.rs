@@ -27,6 +27,7 @@ use crate::{CommitId, Error, RefName, Repository, TreeId, Workspace};
 mod agent_commit;
 mod dot_git;
 mod import;
+mod mend;
 mod scan;
 
 pub(crate) use scan::{blob_id, hash_file};
@@ -103,7 +104,7 @@ pub enum AgentCommit {
         /// The paths.
         paths: Vec<PathBuf>,
     },
-    /// Its repository is gone or cannot be read.
+    /// The clone's own repository is gone, cannot be read, or leads to another one.
     Missing,
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
         checks.extend(roadmap_check(desk, workspace));
         let worth_running = verdict_of(&checks) == Verdict::Pass;
         if worth_running {
-            checks.extend(run_checks(desk, workspace).await);
+            checks.extend(run_checks(desk, workspace, &snapshot).await);
         }
     }
     // What isn't done stays in the workspace; only what is to be integrated travels.
@@ -154,9 +154,11 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
                     paths.iter().take(10).map(|path| path.display().to_string()).collect();
                 check("git clean", Verdict::Fail, format!("uncommitted: {}", named.join(", ")))
             }
-            AgentCommit::Missing => {
-                check("git clean", Verdict::Fail, "the repository in the workspace is gone")
-            }
+            AgentCommit::Missing => check(
+                "git clean",
+                Verdict::Fail,
+                "the repository of the workspace is gone or replaced",
+            ),
         });
     }
     checks
@@ -196,7 +198,16 @@ fn roadmap_check<B>(desk: &Desk<'_, B>, workspace: &Workspace) -> Option<Check> 
 
 /// Runs the check commands where the agent worked: what it built is there, and the snapshot is
 /// taken already. The merged tree is checked again in a clone that no agent has seen.
-async fn run_checks<B>(desk: &Desk<'_, B>, workspace: &Workspace) -> Vec<Check> {
+async fn run_checks<B>(
+    desk: &Desk<'_, B>,
+    workspace: &Workspace,
+    snapshot: &Snapshot,
+) -> Vec<Check> {
+    match desk.workshop.repository.mend_clone(workspace, snapshot).await {
+        Ok(true) => desk.transcript.say("the agent removed or replaced its `.git`; it is restored"),
+        Ok(false) => {}
+        Err(error) => return vec![check("workspace", Verdict::Unknown, Chain(&error).to_string())],
+    }
     let transcript = desk.transcript.clone();
     let say = move |line: String| transcript.say(&line);
     desk.workshop.verifier.check(&workspace.tree, &desk.marker(), say).await
