@@ -29,7 +29,8 @@ use kapelle_domain::prompt::tail;
 use kapelle_domain::roadmap::{Edit as RoadmapEdit, Roadmap, Status};
 use kapelle_domain::task::{Prepared, TaskState};
 use kapelle_git::{
-    Advance, CommitId, Edit, Error as GitError, Identity, NewCommit, Recovered, RefName, Work,
+    Advance, ChangedPath, CommitId, Edit, Error as GitError, Identity, Merged, NewCommit,
+    Recovered, RefName, Work,
 };
 use kapelle_runtime::clock::{self, Clock};
 use kapelle_runtime::telemetry::Chain;
@@ -326,15 +327,42 @@ impl Integrator {
         work: Option<&Work>,
     ) -> Result<CommitId, Trouble> {
         let edits = self.roadmap_edit(waiting, target).await?;
+        let nothing = || Work { base: target.clone(), result: target.clone() };
+        let work = work.cloned().unwrap_or_else(nothing);
+        if self.requires_changes(waiting)
+            && !news(&edits, &self.project.repository.diff_stat(&work.base, &work.result).await?)
+        {
+            let reason = "the result changes nothing but the roadmap, which is not an agent's";
+            return Err(Trouble::Work(reason.to_owned()));
+        }
+        let merged = self.squash(waiting, target, &work, &edits, true).await?;
+        if news(&edits, &merged.changed) {
+            return Ok(merged.commit);
+        }
+        // Somebody else has brought in the same meanwhile: it is done, and the commit says so.
+        Ok(self.squash(waiting, target, &work, &edits, false).await?.commit)
+    }
+
+    async fn squash(
+        &self,
+        waiting: &Waiting,
+        target: &CommitId,
+        work: &Work,
+        edits: &[Edit],
+        news: bool,
+    ) -> Result<Merged, Trouble> {
         let commit = NewCommit {
-            message: message::of(&waiting.spec, waiting.attempt, &waiting.title),
+            message: message::of(&waiting.spec, waiting.attempt, &waiting.title, news),
             identity: self.identity.clone(),
             seconds: self.clock.now() / 1000,
         };
-        let nothing = || Work { base: target.clone(), result: target.clone() };
-        let work = work.cloned().unwrap_or_else(nothing);
-        let merged = self.project.repository.merge_squash(target, &work, &edits, &commit).await?;
-        Ok(merged.commit)
+        Ok(self.project.repository.merge_squash(target, work, edits, &commit).await?)
+    }
+
+    /// Whether an agent that leaves nothing new has not done its work, whatever its worker says.
+    fn requires_changes(&self, waiting: &Waiting) -> bool {
+        let verify = &self.project.config.verify;
+        waiting.spec.verify && verify.enabled && verify.require_changes
     }
 
     /// Marks the work stream complete in the target's version of the roadmap.
@@ -469,6 +497,11 @@ impl Integrator {
             }
         }
     }
+}
+
+/// Whether something has changed beside the integrator's own files.
+fn news(edits: &[Edit], changed: &[ChangedPath]) -> bool {
+    changed.iter().any(|changed| edits.iter().all(|edit| edit.path != changed.path))
 }
 
 /// Where the result of an attempt is kept until it is integrated.

@@ -65,3 +65,33 @@ fn an_agent_without_its_git_leaves_the_users_repository_alone() {
     assert_eq!(branches.lines().collect::<Vec<_>>(), ["kapelle/r-1", "main"]);
     assert_eq!(project.git(&["config", "--local", "--default", "none", "user.name"]), "none");
 }
+
+#[test]
+fn ticking_the_roadmap_is_not_the_work() {
+    let agent = "sed -i 's/\\[ \\]/[x]/; s/⚪ Not Started/✅ Complete/' plans/roadmap.md";
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], agent, "");
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(11), "{finished:?}");
+    assert!(project.integrated("main").is_empty());
+    let why = project.kapelle(&["why", "1.1"]);
+    assert!(why.stdout.contains("nothing but the roadmap"), "{why:?}");
+}
+
+#[test]
+fn what_the_branch_had_already_counts_when_the_agent_made_it_too() {
+    let agent = format!(
+        "sed -i 's/old/new/' code.txt; cd \"$HOME/../project\"; sed -i 's/old/new/' code.txt; \
+         {USERS} commit -qam 'the same by hand'"
+    );
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], &agent, "");
+    project.write("code.txt", "old\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "code"]);
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(project.integrated("main"), ["1.1"]);
+    let said = project.git(&["log", "-1", "--format=%b"]);
+    assert!(said.contains("had these changes already"), "{said}");
+    assert_eq!(project.git(&["diff", "--name-only", "HEAD~1"]), "plans/roadmap.md");
+    assert!(project.read("plans/roadmap.md").contains("✅ Complete"));
+}

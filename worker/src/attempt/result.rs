@@ -1,10 +1,11 @@
 //! What an agent left, and what our checks say of it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
 use kapelle_domain::roadmap::Roadmap;
-use kapelle_git::{AgentCommit, Limits, NewCommit, Snapshot, Workspace};
+use kapelle_git::{AgentCommit, ChangedPath, Limits, NewCommit, Snapshot, Workspace};
 use kapelle_runtime::telemetry::Chain;
 
 use super::Desk;
@@ -138,13 +139,7 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
     let settings = &desk.workshop.verifier.settings;
     let mut checks = Vec::new();
     if settings.require_changes {
-        checks.push(if snapshot.changed.is_empty() {
-            let detail = "the agent says that it is done, and changed nothing; where that can be \
-                          right, set `require_changes: false` under `verify:`";
-            check("changes", Verdict::Fail, detail)
-        } else {
-            check("changes", Verdict::Pass, format!("{} files", snapshot.changed.len()))
-        });
+        checks.push(changes_check(&snapshot.changed, desk.workshop.roadmap.as_deref()));
     }
     if desk.workshop.require_clean {
         checks.push(match &snapshot.agent_committed {
@@ -162,6 +157,28 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// Whether there is anything that will be merged: what an agent does to the roadmap never is.
+fn changes_check(changed: &[ChangedPath], roadmap: Option<&str>) -> Check {
+    let is_roadmap = |path: &Path| roadmap.is_some_and(|roadmap| path == Path::new(roadmap));
+    let count = changed.iter().filter(|changed| !is_roadmap(&changed.path)).count();
+    let (verdict, detail) = match (count, changed.is_empty()) {
+        (0, true) => (
+            Verdict::Fail,
+            "the agent says that it is done, and changed nothing; where that can be right, set \
+             `require_changes: false` under `verify:`"
+                .to_owned(),
+        ),
+        (0, false) => (
+            Verdict::Fail,
+            "the agent changed nothing but the roadmap, where Kapelle itself marks what is done; \
+             where that can be right, set `require_changes: false` under `verify:`"
+                .to_owned(),
+        ),
+        (count, _) => (Verdict::Pass, format!("{count} files")),
+    };
+    check("changes", verdict, detail)
 }
 
 /// Where it is asked for: the agent must have ticked every task of its work stream in its copy of
