@@ -53,10 +53,13 @@ const DETAIL_BYTES_MAX: usize = 2_000;
 /// How long the queue waits when nothing rings.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Checks a merged tree in the given directory; the name marks the processes. Injected, because
-/// running commands under supervision is the worker's art.
-pub type CheckTree =
-    Arc<dyn Fn(PathBuf, String) -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
+/// Checks a merged tree in the given directory, which was made from the given commit; the name
+/// marks the processes. Injected, because running commands under supervision is the worker's art.
+pub type CheckTree = Arc<
+    dyn Fn(PathBuf, CommitId, String) -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// What the integrator is made of.
 #[derive(Clone)]
@@ -225,7 +228,7 @@ impl Integrator {
                 self.tell(Input::ObserveTarget { run: waiting.run, head }).await?;
             }
             let merged = self.merge(waiting, &old, work.as_ref()).await?;
-            self.verify(waiting, &merged).await?;
+            self.verify(waiting, &old, &merged).await?;
             if self.advance(waiting, &branch, &old, &merged).await? {
                 return self.done(waiting, &merged).await;
             }
@@ -396,7 +399,12 @@ impl Integrator {
     }
 
     /// Checks the merged tree as it would be, before anything moves.
-    async fn verify(&self, waiting: &Waiting, merged: &CommitId) -> Result<(), Trouble> {
+    async fn verify(
+        &self,
+        waiting: &Waiting,
+        target: &CommitId,
+        merged: &CommitId,
+    ) -> Result<(), Trouble> {
         if !waiting.spec.verify || !self.project.config.integrate.verify_merged {
             return Ok(());
         }
@@ -408,7 +416,7 @@ impl Integrator {
             Trouble::Machinery(format!("{} can't be made: {error}", parent.display()))
         })?;
         let clone = self.project.repository.checkout_for_verification(merged, &directory).await?;
-        let checks = (self.check)(clone.tree.clone(), name).await;
+        let checks = (self.check)(clone.tree.clone(), target.clone(), name).await;
         if let Err(error) = kapelle_git::remove_tree(&directory).await {
             tracing::warn!(error = %Chain(&error), "a clone for checks could not be removed");
         }

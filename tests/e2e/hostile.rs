@@ -95,3 +95,38 @@ fn what_the_branch_had_already_counts_when_the_agent_made_it_too() {
     assert_eq!(project.git(&["diff", "--name-only", "HEAD~1"]), "plans/roadmap.md");
     assert!(project.read("plans/roadmap.md").contains("✅ Complete"));
 }
+
+#[test]
+fn a_check_does_not_go_away_with_the_file_that_suggests_it() {
+    let agent = "rm go.mod; echo x > out.txt; grep -q 'go.mod was there before' \
+                 \"$KAPELLE_PROMPT_FILE\" && touch told; true";
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], agent, "");
+    project.write("go.mod", "module example.org/x\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "go"]);
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(11), "{finished:?}");
+    assert!(project.integrated("main").is_empty());
+    let report = project.json(&["report", "--json"]);
+    let attempts = report["tasks"][0]["attempts"].as_array().expect("attempts");
+    for attempt in attempts {
+        let checks = attempt["checks"].as_array().expect("checks");
+        let failed: Vec<_> = checks.iter().filter(|check| check["verdict"] != "pass").collect();
+        assert_eq!((failed.len(), &failed[0]["name"]), (1, &"go test".into()), "{report}");
+    }
+    let kept = project.root().join(".kapelle/kept/r-1-t0-2/tree/told");
+    assert!(kept.exists(), "the next attempt is told: {report}");
+}
+
+#[test]
+fn a_result_that_no_command_has_checked_is_marked_as_such() {
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], "echo x > out.txt", "");
+    let finished = project.kapelle(&["run"]);
+    let words = "no check command ran; add verify.checks to kapelle.yaml";
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stderr.contains(&format!("warning: {words} (1.1)")), "{finished:?}");
+    for arguments in [&["show", "1.1"][..], &["report"], &["report", "--markdown"]] {
+        let told = project.kapelle(arguments);
+        assert!(told.stdout.contains(words), "{arguments:?}: {told:?}");
+    }
+}

@@ -12,7 +12,7 @@ use super::Desk;
 use super::agent::{AgentEnd, Stopped, Word};
 use crate::agent_line::{EndOutcome, FailureKind};
 use crate::process::Ended;
-use crate::verify::verdict_of;
+use crate::verify::{Subject, verdict_of};
 
 /// The longest message of a result's commit that is taken from the task's title.
 const SUBJECT_BYTES_MAX: usize = 100;
@@ -227,7 +227,12 @@ async fn run_checks<B>(
     }
     let transcript = desk.transcript.clone();
     let say = move |line: String| transcript.say(&line);
-    desk.workshop.verifier.check(&workspace.tree, &desk.marker(), say).await
+    let subject = Subject {
+        tree: &workspace.tree,
+        repository: &desk.workshop.repository,
+        base: &workspace.base,
+    };
+    desk.workshop.verifier.check(subject, &desk.marker(), say).await
 }
 
 fn report<B>(

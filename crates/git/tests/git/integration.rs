@@ -306,6 +306,22 @@ async fn the_integrators_files_are_its_own() {
 }
 
 #[tokio::test]
+async fn the_files_of_a_directory_are_named() {
+    let fixture = Fixture::with(&[("a", ""), ("tests/b ö\n", ""), ("tests/sub/c", "")]).await;
+    symlink("a", fixture.root.join("tests/link")).unwrap();
+    let commit = fixture.commit(&[], "link");
+    let check = async |directory: &str, expected: &[&str]| {
+        let files = fixture.repository.files_in(&commit, Path::new(directory)).await.unwrap();
+        assert_eq!(files, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{directory}");
+    };
+    check("", &["a"]).await;
+    check("tests", &["b ö\n"]).await;
+    check("tests/sub", &["c"]).await;
+    check("a", &[]).await;
+    check("none", &[]).await;
+}
+
+#[tokio::test]
 async fn reading_a_file_is_bounded_and_literal() {
     let fixture =
         Fixture::with(&[("*", "star"), ("dir/:x", "colon"), ("long", "0123456789")]).await;
