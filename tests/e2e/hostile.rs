@@ -130,3 +130,25 @@ fn a_result_that_no_command_has_checked_is_marked_as_such() {
         assert!(told.stdout.contains(words), "{arguments:?}: {told:?}");
     }
 }
+
+#[test]
+fn work_in_a_submodule_is_not_lost_without_a_word() {
+    let agent = "echo x > out.txt; case $KAPELLE_STREAM in \
+                 1.1) mkdir -p vendor/lib; echo y > vendor/lib/new.c;; \
+                 1.2) git init -q vendor/lib; echo y > vendor/lib/new.c;; esac";
+    let streams = [stream("1.1", "Lost", &[]), stream("1.2", "Checked out", &[])];
+    let project = Project::with_streams(&streams, agent, "");
+    let entry = format!("160000,{},vendor/lib", project.git(&["rev-parse", "HEAD"]));
+    project.git(&["update-index", "--add", "--cacheinfo", &entry]);
+    project.git(&["commit", "--quiet", "-m", "submodule"]);
+    std::fs::create_dir_all(project.root().join("vendor/lib")).expect("a directory");
+    let lost = project.kapelle(&["run", "1.1"]);
+    assert_eq!(lost.code, Some(11), "{lost:?}");
+    let why = project.kapelle(&["why", "1.1"]);
+    assert!(why.stdout.contains("vendor/lib (it is written where a submodule belongs"), "{why:?}");
+    let told = project.kapelle(&["run", "1.2"]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let words = "not part of the result: vendor/lib (a submodule; it stays at the commit";
+    assert!(told.stderr.contains(words), "{told:?}");
+    assert_eq!(project.git(&["diff", "--name-only", "HEAD~1"]), "out.txt\nplans/roadmap.md");
+}

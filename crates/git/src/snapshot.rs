@@ -88,8 +88,13 @@ pub enum SkipReason {
     GitEntry,
     /// A FIFO, socket or device.
     Special,
-    /// A submodule of the base commit; the commit keeps it as it was.
+    /// Something in the place of a submodule of the base commit, which the commit
+    /// keeps as it was. No submodule was checked out there, so it is work of the
+    /// agent's that is lost.
     Submodule,
+    /// A submodule of the base commit that the agent checked out; the commit keeps
+    /// it as it was, whatever was done in it.
+    SubmoduleCheckout,
     /// Too many directories inside each other.
     TooDeep,
 }

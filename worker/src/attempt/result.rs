@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
 use kapelle_domain::roadmap::Roadmap;
-use kapelle_git::{AgentCommit, ChangedPath, Limits, NewCommit, Snapshot, Workspace};
+use kapelle_git::{
+    AgentCommit, ChangedPath, Limits, NewCommit, SkipReason, Skipped, Snapshot, Workspace,
+};
 use kapelle_runtime::telemetry::Chain;
 
 use super::Desk;
 use super::agent::{AgentEnd, Stopped, Word};
 use crate::agent_line::{EndOutcome, FailureKind};
 use crate::process::Ended;
-use crate::verify::{Subject, verdict_of};
+use crate::verify::{Subject, note, verdict_of};
 
 /// The longest message of a result's commit that is taken from the task's title.
 const SUBJECT_BYTES_MAX: usize = 100;
+
+/// How many paths are named of what a result can't hold.
+const LEFT_OUT_SHOWN: usize = 10;
 
 /// The largest roadmap that is read.
 const ROADMAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -39,6 +44,7 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
     };
     if desk.grant.verify && ended.stopped.is_none() {
         checks.extend(static_checks(desk, &snapshot));
+        checks.extend(left_out(&snapshot.skipped));
         checks.extend(roadmap_check(desk, workspace));
         let worth_running = verdict_of(&checks) == Verdict::Pass;
         if worth_running {
@@ -157,6 +163,36 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// What is in the tree and can't be in the result. Work that is lost is a failure; what may be
+/// there for good reason is told.
+fn left_out(skipped: &[Skipped]) -> Vec<Check> {
+    let listed = |lost: bool| {
+        let some = skipped.iter().filter(|left| (left.reason == SkipReason::Submodule) == lost);
+        let one = |left: &Skipped| format!("{} ({})", left.path.display(), why_left(left.reason));
+        let mut paths: Vec<String> = some.map(one).collect();
+        let more = paths.len().saturating_sub(LEFT_OUT_SHOWN);
+        paths.truncate(LEFT_OUT_SHOWN);
+        if more > 0 {
+            paths.push(format!("and {more} more"));
+        }
+        (!paths.is_empty()).then(|| format!("not part of the result: {}", paths.join(", ")))
+    };
+    let lost = listed(true).map(|words| check("submodules", Verdict::Fail, words));
+    lost.into_iter().chain(listed(false).map(|words| note(&words))).collect()
+}
+
+fn why_left(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::GitEntry => "a repository inside the tree",
+        SkipReason::Special => "neither file, directory nor link",
+        SkipReason::Submodule => {
+            "it is written where a submodule belongs, which is another repository"
+        }
+        SkipReason::SubmoduleCheckout => "a submodule; it stays at the commit that it was at",
+        SkipReason::TooDeep => "too many directories inside each other",
+    }
 }
 
 /// Whether there is anything that will be merged: what an agent does to the roadmap never is.

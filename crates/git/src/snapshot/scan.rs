@@ -141,7 +141,7 @@ impl Scanner<'_> {
                 continue;
             }
             if self.base.get(&path).is_some_and(TreeEntry::is_submodule) {
-                self.skip(path, SkipReason::Submodule);
+                self.submodule(at, &name, path)?;
                 continue;
             }
             self.entry(at, &name, path, tracked_only)?;
@@ -149,6 +149,24 @@ impl Scanner<'_> {
         if has_rules {
             self.rules.pop();
         }
+        Ok(())
+    }
+
+    /// An empty directory is how a submodule looks that isn't checked out.
+    fn submodule(&mut self, at: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
+        let failed = |errno| Error::io(READING, &self.tree.join(path_of(&path)), errno);
+        let mut reason = SkipReason::Submodule;
+        if beneath::kind_at(at, name).map_err(failed)? == Some(Kind::Directory) {
+            let directory = beneath::enter_directory(at, name).map_err(failed)?;
+            let names = beneath::names(directory.as_fd()).map_err(failed)?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            if names.iter().any(|name| name == b".git") {
+                reason = SkipReason::SubmoduleCheckout;
+            }
+        }
+        self.skip(path, reason);
         Ok(())
     }
 

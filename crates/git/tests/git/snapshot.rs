@@ -362,11 +362,23 @@ async fn submodules_stay_as_they_were() {
     write(&workspace.tree.join("file"), "2\n");
     let snapshot = fixture.snapshot(&workspace).await;
     assert_eq!(snapshot.changed, [changed("file", ChangeKind::Modified, (1, 1))]);
-    let reason = SkipReason::Submodule;
-    assert_eq!(snapshot.skipped, [Skipped { path: "sub".into(), reason }]);
-    // Also on the way through a bundle and a merge.
-    fs::remove_dir_all(workspace.tree.join("sub")).unwrap();
-    assert_eq!(fixture.snapshot(&workspace).await.commit, snapshot.commit);
+    let sub = workspace.tree.join("sub");
+    let check = async |expected: Option<SkipReason>| {
+        let again = fixture.snapshot(&workspace).await;
+        let expected = expected.map(|reason| Skipped { path: "sub".into(), reason });
+        assert_eq!(again.skipped, expected.into_iter().collect::<Vec<_>>());
+        assert_eq!(again.commit, snapshot.commit);
+    };
+    check(Some(SkipReason::Submodule)).await;
+    write(&sub.join(".git"), "gitdir: elsewhere\n");
+    check(Some(SkipReason::SubmoduleCheckout)).await;
+    fs::remove_dir_all(&sub).unwrap();
+    check(None).await;
+    fs::create_dir(&sub).unwrap();
+    check(None).await;
+    fs::remove_dir(&sub).unwrap();
+    write(&sub, "a file instead");
+    check(Some(SkipReason::Submodule)).await;
 }
 
 #[tokio::test]
