@@ -152,3 +152,33 @@ fn work_in_a_submodule_is_not_lost_without_a_word() {
     assert!(told.stderr.contains(words), "{told:?}");
     assert_eq!(project.git(&["diff", "--name-only", "HEAD~1"]), "out.txt\nplans/roadmap.md");
 }
+
+#[test]
+fn line_ends_of_an_agent_do_not_dirty_the_users_copy() {
+    let agent = "printf 'a\\r\\nb\\r\\n' > $KAPELLE_STREAM.txt; printf 'x\\r\\n' > shared.txt";
+    let streams = [stream("1.1", "One", &[]), stream("1.2", "Two", &["1.1"])];
+    let project = Project::with_streams(&streams, agent, "");
+    project.write(".gitattributes", "*.txt text\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "attributes"]);
+    let finished = project.kapelle(&["batch"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(project.git(&["status", "--porcelain"]), "");
+    assert_eq!(project.integrated("main"), ["1.1", "1.2"]);
+    assert_eq!(project.read("1.2.txt"), "a\nb\n");
+}
+
+#[test]
+fn a_file_that_needs_a_filter_is_refused_with_words() {
+    let agent = "echo x > out.txt; echo y > art.psd";
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], agent, "");
+    project.write(".gitattributes", "*.psd filter=store\n");
+    project.git(&["add", "-A"]);
+    project.git(&["commit", "--quiet", "-m", "attributes"]);
+    project.git(&["config", "filter.store.clean", "touch ran; cat"]);
+    let finished = project.kapelle(&["run", "--no-verify"]);
+    assert_eq!(finished.code, Some(11), "{finished:?}");
+    let why = project.kapelle(&["why", "1.1"]);
+    assert!(why.stdout.contains("art.psd needs the filter `store`"), "{why:?}");
+    assert!(!project.root().join("ran").exists());
+}

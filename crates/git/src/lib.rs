@@ -40,6 +40,6 @@ pub use names::{
 };
 pub use removal::remove_tree;
 pub use repository::{Head, Repository, git_version};
-pub use snapshot::{AgentCommit, Limits, SkipReason, Skipped, Snapshot};
+pub use snapshot::{AgentCommit, Limits, SkipReason, Skipped, Snapshot, Unfiltered};
 pub use working_copy::{Checkout, WorkingCopy};
 pub use workspace::{WORK_BRANCH, Workspace, confine};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
 use kapelle_domain::roadmap::Roadmap;
 use kapelle_git::{
-    AgentCommit, ChangedPath, Limits, NewCommit, SkipReason, Skipped, Snapshot, Workspace,
+    AgentCommit, ChangedPath, Limits, NewCommit, SkipReason, Skipped, Snapshot, Unfiltered,
+    Workspace,
 };
 use kapelle_runtime::telemetry::Chain;
 
@@ -42,9 +43,13 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
             return report(desk, ended, Some((failure_of(&error), summary)), checks, None);
         }
     };
+    if ended.stopped.is_none() {
+        // Whether or not results are verified: this one is not what the agent made.
+        checks.extend(left_out(&snapshot.skipped));
+        checks.extend(filters_check(&snapshot.unfiltered));
+    }
     if desk.grant.verify && ended.stopped.is_none() {
         checks.extend(static_checks(desk, &snapshot));
-        checks.extend(left_out(&snapshot.skipped));
         checks.extend(roadmap_check(desk, workspace));
         let worth_running = verdict_of(&checks) == Verdict::Pass;
         if worth_running {
@@ -168,19 +173,34 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
 /// What is in the tree and can't be in the result. Work that is lost is a failure; what may be
 /// there for good reason is told.
 fn left_out(skipped: &[Skipped]) -> Vec<Check> {
-    let listed = |lost: bool| {
+    let words = |lost: bool| {
         let some = skipped.iter().filter(|left| (left.reason == SkipReason::Submodule) == lost);
         let one = |left: &Skipped| format!("{} ({})", left.path.display(), why_left(left.reason));
-        let mut paths: Vec<String> = some.map(one).collect();
-        let more = paths.len().saturating_sub(LEFT_OUT_SHOWN);
-        paths.truncate(LEFT_OUT_SHOWN);
-        if more > 0 {
-            paths.push(format!("and {more} more"));
-        }
-        (!paths.is_empty()).then(|| format!("not part of the result: {}", paths.join(", ")))
+        let paths: Vec<String> = some.map(one).collect();
+        (!paths.is_empty()).then(|| format!("not part of the result: {}", listed(paths)))
     };
-    let lost = listed(true).map(|words| check("submodules", Verdict::Fail, words));
-    lost.into_iter().chain(listed(false).map(|words| note(&words))).collect()
+    let lost = words(true).map(|words| check("submodules", Verdict::Fail, words));
+    lost.into_iter().chain(words(false).map(|words| note(&words))).collect()
+}
+
+/// Files that git would have passed through a program of the user's (git-lfs and its like).
+fn filters_check(unfiltered: &[Unfiltered]) -> Option<Check> {
+    let one =
+        |file: &Unfiltered| format!("{} needs the filter `{}`", file.path.display(), file.filter);
+    let paths: Vec<String> = unfiltered.iter().map(one).collect();
+    let words =
+        "filters are never run on what an agent leaves, so such files are for people to change";
+    (!paths.is_empty())
+        .then(|| check("filters", Verdict::Fail, format!("{}; {words}", listed(paths))))
+}
+
+fn listed(mut words: Vec<String>) -> String {
+    let more = words.len().saturating_sub(LEFT_OUT_SHOWN);
+    words.truncate(LEFT_OUT_SHOWN);
+    if more > 0 {
+        words.push(format!("and {more} more"));
+    }
+    words.join(", ")
 }
 
 fn why_left(reason: SkipReason) -> &'static str {
