@@ -29,7 +29,8 @@ use kapelle_domain::prompt::tail;
 use kapelle_domain::roadmap::{Edit as RoadmapEdit, Roadmap, Status};
 use kapelle_domain::task::{Prepared, TaskState};
 use kapelle_git::{
-    Advance, CommitId, Edit, Error as GitError, Identity, NewCommit, Recovered, RefName,
+    Advance, ChangedPath, CommitId, Edit, Error as GitError, Identity, Merged, NewCommit,
+    Recovered, RefName, Work,
 };
 use kapelle_runtime::clock::{self, Clock};
 use kapelle_runtime::telemetry::Chain;
@@ -52,10 +53,13 @@ const DETAIL_BYTES_MAX: usize = 2_000;
 /// How long the queue waits when nothing rings.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Checks a merged tree in the given directory; the name marks the processes. Injected, because
-/// running commands under supervision is the worker's art.
-pub type CheckTree =
-    Arc<dyn Fn(PathBuf, String) -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
+/// Checks a merged tree in the given directory, which was made from the given commit; the name
+/// marks the processes. Injected, because running commands under supervision is the worker's art.
+pub type CheckTree = Arc<
+    dyn Fn(PathBuf, CommitId, String) -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// What the integrator is made of.
 #[derive(Clone)]
@@ -207,7 +211,7 @@ impl Integrator {
         {
             return Ok(());
         }
-        let result = self.import(waiting).await?;
+        let work = self.import(waiting).await?;
         let mut target = waiting.target.clone();
         for _ in 0..RACES_MAX {
             let branch = self.branch(waiting, &mut target).await?;
@@ -218,8 +222,13 @@ impl Integrator {
             if let Some(commit) = self.already_in(waiting, &old).await? {
                 return self.done(waiting, &commit).await;
             }
-            let merged = self.merge(waiting, &old, result.as_ref()).await?;
-            self.verify(waiting, &merged).await?;
+            if target.head != old.as_str() {
+                // Somebody else has moved it: new attempts start from where it is now.
+                let head = old.to_string();
+                self.tell(Input::ObserveTarget { run: waiting.run, head }).await?;
+            }
+            let merged = self.merge(waiting, &old, work.as_ref()).await?;
+            self.verify(waiting, &old, &merged).await?;
             if self.advance(waiting, &branch, &old, &merged).await? {
                 return self.done(waiting, &merged).await;
             }
@@ -251,15 +260,15 @@ impl Integrator {
     }
 
     /// Takes the result out of its bundle. `None` when there is none: nothing was changed.
-    async fn import(&self, waiting: &Waiting) -> Result<Option<CommitId>, Trouble> {
+    async fn import(&self, waiting: &Waiting) -> Result<Option<Work>, Trouble> {
         let Some(result) = &waiting.result else { return Ok(None) };
         let name = attempt_ref(waiting.attempt)?;
         let announced = CommitId::new(result.commit.as_str())?;
-        if self.project.repository.resolve(&name).await?.as_ref() == Some(&announced) {
-            return Ok(Some(announced));
-        }
         // The base is what was granted, not what the worker says.
         let base = CommitId::new(waiting.base.clone().unwrap_or_default())?;
+        if self.project.repository.resolve(&name).await?.as_ref() == Some(&announced) {
+            return Ok(Some(Work { base, result: announced }));
+        }
         let path = PathBuf::from(&result.bundle);
         let found =
             self.project.repository.import_bundle(&path, &base, &name, BUNDLE_BYTES_MAX).await?;
@@ -268,7 +277,7 @@ impl Integrator {
                 "the bundle holds another commit than was reported".to_owned(),
             ));
         }
-        Ok(Some(found))
+        Ok(Some(Work { base, result: found }))
     }
 
     /// The branch that results go to now; a branch of the run's own where the target can't move.
@@ -318,17 +327,45 @@ impl Integrator {
         &self,
         waiting: &Waiting,
         target: &CommitId,
-        result: Option<&CommitId>,
+        work: Option<&Work>,
     ) -> Result<CommitId, Trouble> {
         let edits = self.roadmap_edit(waiting, target).await?;
+        let nothing = || Work { base: target.clone(), result: target.clone() };
+        let work = work.cloned().unwrap_or_else(nothing);
+        if self.requires_changes(waiting)
+            && !news(&edits, &self.project.repository.diff_stat(&work.base, &work.result).await?)
+        {
+            let reason = "the result changes nothing but the roadmap, which is not an agent's";
+            return Err(Trouble::Work(reason.to_owned()));
+        }
+        let merged = self.squash(waiting, target, &work, &edits, true).await?;
+        if news(&edits, &merged.changed) {
+            return Ok(merged.commit);
+        }
+        // Somebody else has brought in the same meanwhile: it is done, and the commit says so.
+        Ok(self.squash(waiting, target, &work, &edits, false).await?.commit)
+    }
+
+    async fn squash(
+        &self,
+        waiting: &Waiting,
+        target: &CommitId,
+        work: &Work,
+        edits: &[Edit],
+        news: bool,
+    ) -> Result<Merged, Trouble> {
         let commit = NewCommit {
-            message: message::of(&waiting.spec, waiting.attempt, &waiting.title),
+            message: message::of(&waiting.spec, waiting.attempt, &waiting.title, news),
             identity: self.identity.clone(),
             seconds: self.clock.now() / 1000,
         };
-        let result = result.unwrap_or(target);
-        let merged = self.project.repository.merge_squash(target, result, &edits, &commit).await?;
-        Ok(merged.commit)
+        Ok(self.project.repository.merge_squash(target, work, edits, &commit).await?)
+    }
+
+    /// Whether an agent that leaves nothing new has not done its work, whatever its worker says.
+    fn requires_changes(&self, waiting: &Waiting) -> bool {
+        let verify = &self.project.config.verify;
+        waiting.spec.verify && verify.enabled && verify.require_changes
     }
 
     /// Marks the work stream complete in the target's version of the roadmap.
@@ -362,7 +399,12 @@ impl Integrator {
     }
 
     /// Checks the merged tree as it would be, before anything moves.
-    async fn verify(&self, waiting: &Waiting, merged: &CommitId) -> Result<(), Trouble> {
+    async fn verify(
+        &self,
+        waiting: &Waiting,
+        target: &CommitId,
+        merged: &CommitId,
+    ) -> Result<(), Trouble> {
         if !waiting.spec.verify || !self.project.config.integrate.verify_merged {
             return Ok(());
         }
@@ -374,7 +416,7 @@ impl Integrator {
             Trouble::Machinery(format!("{} can't be made: {error}", parent.display()))
         })?;
         let clone = self.project.repository.checkout_for_verification(merged, &directory).await?;
-        let checks = (self.check)(clone.tree.clone(), name).await;
+        let checks = (self.check)(clone.tree.clone(), target.clone(), name).await;
         if let Err(error) = kapelle_git::remove_tree(&directory).await {
             tracing::warn!(error = %Chain(&error), "a clone for checks could not be removed");
         }
@@ -463,6 +505,11 @@ impl Integrator {
             }
         }
     }
+}
+
+/// Whether something has changed beside the integrator's own files.
+fn news(edits: &[Edit], changed: &[ChangedPath]) -> bool {
+    changed.iter().any(|changed| edits.iter().all(|edit| edit.path != changed.path))
 }
 
 /// Where the result of an attempt is kept until it is integrated.

@@ -12,13 +12,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapelle_domain::attempt::{Check, Verdict};
+use kapelle_domain::attempt::{Check, NOTE, Verdict};
+use kapelle_git::{CommitId, Repository};
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config::{self, CommandLine, Severity};
+use kapelle_runtime::telemetry::Chain;
 
 use crate::process::{Ended, Exit, Output, ProcessSpec, StopLadder, Supervisor};
 
 pub use detect::detect;
+use detect::{Plan, Surface};
 
 /// The end of a check's output that is kept: enough to see why it failed.
 const DETAIL_BYTES_MAX: usize = 8 * 1024;
@@ -28,6 +31,20 @@ const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long a check that is out of time gets to end by itself.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// What is said where nothing of the project's own has looked at a result.
+const NOTHING_RAN: &str = "no check command ran; add verify.checks to kapelle.yaml";
+
+/// What is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The files.
+    pub tree: &'a Path,
+    /// Where their base is.
+    pub repository: &'a Repository,
+    /// The commit that they were made from.
+    pub base: &'a CommitId,
+}
 
 /// Runs check commands.
 #[derive(Debug, Clone)]
@@ -43,19 +60,28 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Runs the configured checks, or those that the tree itself suggests, one after the other.
-    /// `say` gets a line for each as it begins and ends. Warnings that fail are passed checks
-    /// with their reason in the detail.
+    /// Runs the configured checks, or those that the tree and its base suggest, one after the
+    /// other. `say` gets a line for each as it begins and ends. Warnings that fail are passed
+    /// checks with their reason in the detail.
     pub async fn check(
         &self,
-        tree: &Path,
+        subject: Subject<'_>,
         marker: &str,
         mut say: impl FnMut(String) + Send,
     ) -> Vec<Check> {
-        let commands = self.settings.checks.clone().unwrap_or_else(|| detect(tree));
+        let tree = subject.tree;
+        let plan = match self.plan(&subject).await {
+            Ok(plan) => plan,
+            Err(error) => return vec![unknown("checks", Chain(&error).to_string())],
+        };
         let began = self.clock.now();
-        let mut checks = Vec::with_capacity(commands.len());
-        for command in commands {
+        let mut checks: Vec<Check> =
+            plan.vanished.into_iter().map(|(command, needs)| vanished(&command, needs)).collect();
+        if checks.is_empty() && plan.commands.is_empty() {
+            say(NOTHING_RAN.to_owned());
+            checks.push(note(NOTHING_RAN));
+        }
+        for command in plan.commands {
             let used = elapsed(began, self.clock.now());
             let left = self.settings.timeout.0.saturating_sub(used);
             let limit = command.timeout.map_or(left, |own| own.0.min(left));
@@ -65,6 +91,15 @@ impl Verifier {
             checks.push(check);
         }
         checks
+    }
+
+    /// What is to be run.
+    async fn plan(&self, subject: &Subject<'_>) -> Result<Plan, kapelle_git::Error> {
+        if let Some(commands) = self.settings.checks.clone() {
+            return Ok(Plan { commands, vanished: Vec::new() });
+        }
+        let before = Surface::of_commit(subject.repository, subject.base).await?;
+        Ok(detect::plan(&before, &Surface::of_directory(subject.tree)))
     }
 
     async fn run(
@@ -111,11 +146,12 @@ impl Verifier {
             }
         };
         spec.env = self.environment.clone();
+        kapelle_git::confine(&mut spec.env, tree);
         spec.output_limit = OUTPUT_BYTES_MAX;
         let mut process = match self.supervisor.spawn(spec).await {
             Ok(process) => process,
             Err(error) => {
-                let reason = kapelle_runtime::telemetry::Chain(&error).to_string();
+                let reason = Chain(&error).to_string();
                 return (Verdict::Unknown, reason);
             }
         };
@@ -185,6 +221,26 @@ impl Tail {
             self.text = kapelle_domain::prompt::tail(&self.text, DETAIL_BYTES_MAX).to_owned();
         }
     }
+}
+
+/// Something that people should know of a result, among its checks.
+#[must_use]
+pub fn note(words: &str) -> Check {
+    let (name, detail) = (NOTE.to_owned(), words.to_owned());
+    Check { name, verdict: Verdict::Pass, detail, took: Duration::ZERO }
+}
+
+fn unknown(name: &str, detail: String) -> Check {
+    Check { name: name.to_owned(), verdict: Verdict::Unknown, detail, took: Duration::ZERO }
+}
+
+fn vanished(command: &config::Check, needs: &str) -> Check {
+    let detail = format!(
+        "it can't be run any more: {needs} was there before and is gone. Bring it back; if it is \
+         meant to go, a person has to list the checks under verify.checks in kapelle.yaml"
+    );
+    let name = command.name.clone();
+    Check { name, verdict: Verdict::Fail, detail, took: Duration::ZERO }
 }
 
 /// All checks taken together.

@@ -14,12 +14,16 @@ pub(crate) const TASK: &str = "Kapelle-Task";
 /// The longest subject; more is cut off in most views.
 const SUBJECT_BYTES_MAX: usize = 100;
 
-pub(super) fn of(spec: &TaskSpec, attempt: AttemptId, title: &str) -> String {
+/// What is said of a result that the branch had already.
+const NOTHING_NEW: &str = "The branch had these changes already.\n\n";
+
+pub(super) fn of(spec: &TaskSpec, attempt: AttemptId, title: &str, news: bool) -> String {
     let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ");
     let subject = format!("feat({}): {title}", spec.key);
     format!(
-        "{}\n\nKapelle-Run: {}\n{TASK}: {}\n{ATTEMPT}: {attempt}\nKapelle-Agent: {}\n",
+        "{}\n\n{}Kapelle-Run: {}\n{TASK}: {}\n{ATTEMPT}: {attempt}\nKapelle-Agent: {}\n",
         head(&subject, SUBJECT_BYTES_MAX),
+        if news { "" } else { NOTHING_NEW },
         attempt.task.run,
         spec.key,
         spec.agent,

@@ -15,6 +15,7 @@ mod task;
 mod why;
 mod worker;
 
+pub use attempt::notes;
 pub use event::{clock_time, event_line, what};
 pub use markdown::markdown;
 pub use run::{counts_line, progress};

@@ -297,6 +297,10 @@ impl Verdict {
     }
 }
 
+/// The name of an entry among the checks of a result that is none: its detail is something that
+/// people should know. It always passes.
+pub const NOTE: &str = "note";
+
 /// One check of a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {

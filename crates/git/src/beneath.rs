@@ -59,6 +59,12 @@ pub(crate) fn open_readable(at: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Fi
     permitted(at, name, || open_file(at, name))
 }
 
+/// As [`open_readable`], for a relative path with `/` between its parts.
+pub(crate) fn open_below(root: BorrowedFd<'_>, path: &[u8]) -> Result<Option<File>, Errno> {
+    let (at, name) = open_parent(root, path)?;
+    open_readable(at.as_fd(), name)
+}
+
 /// As [`open_directory`], also when its owner took its own permission away.
 pub(crate) fn enter_directory(at: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     permitted(at, name, || open_directory(at, name))

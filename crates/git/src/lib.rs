@@ -34,12 +34,12 @@ mod workspace;
 
 pub use advance::{Advance, Advanced, Recovered};
 pub use error::Error;
-pub use merge::{Edit, Merged};
+pub use merge::{Edit, Merged, Work};
 pub use names::{
     ChangeKind, ChangedPath, CommitId, Identity, NewCommit, ObjectFormat, RefName, TreeId,
 };
 pub use removal::remove_tree;
 pub use repository::{Head, Repository, git_version};
-pub use snapshot::{AgentCommit, Limits, SkipReason, Skipped, Snapshot};
+pub use snapshot::{AgentCommit, Limits, SkipReason, Skipped, Snapshot, Unfiltered};
 pub use working_copy::{Checkout, WorkingCopy};
-pub use workspace::{WORK_BRANCH, Workspace};
+pub use workspace::{WORK_BRANCH, Workspace, confine};

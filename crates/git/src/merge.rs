@@ -22,6 +22,15 @@ pub struct Edit {
     pub content: Vec<u8>,
 }
 
+/// What one attempt made of the commit that it started from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The commit that it started from.
+    pub base: CommitId,
+    /// What it made of that.
+    pub result: CommitId,
+}
+
 /// A result merged onto a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
@@ -43,21 +52,22 @@ struct Entry {
 }
 
 impl Repository {
-    /// Merges `result` onto `target` as one commit. Each path of `edits` belongs to
-    /// the integrator: what the result did to it is dropped, and the commit has the
-    /// given content there. Nothing but new objects is written.
+    /// Merges `work` onto `target` as one commit. Each path of `edits` belongs to
+    /// the integrator: what the work did to it is dropped, and the commit has the
+    /// given content there. What `target` no longer has of the work's base stays
+    /// gone. Nothing but new objects is written.
     ///
     /// # Errors
     /// [`Error::Conflict`] with the paths that both sides changed.
     pub async fn merge_squash(
         &self,
         target: &CommitId,
-        result: &CommitId,
+        work: &Work,
         edits: &[Edit],
         commit: &NewCommit,
     ) -> Result<Merged, Error> {
-        let result = self.without_changes_to(edits, target, result).await?;
-        let mut tree = self.merge_trees(target, &result).await?;
+        let result = self.without_changes_to(edits, work).await?;
+        let mut tree = self.merge_trees(&work.base, target, &result).await?;
         let paths: Vec<&Path> = edits.iter().map(|edit| edit.path.as_path()).collect();
         let present = self.entries(target, &paths).await?;
         for edit in edits {
@@ -73,58 +83,54 @@ impl Repository {
             };
             tree = self.tree_with(&tree, path, Some(entry)).await?;
         }
-        let new = self.commit_tree(&tree, target, commit).await?;
+        let new = self.commit_tree(&tree, Some(target), commit).await?;
         let git = self.isolated("comparing a merged commit with its target")?;
         let changed = changed_paths(git, target.as_str(), new.as_str()).await?;
         Ok(Merged { commit: new, tree, changed })
     }
 
-    /// `result` itself, or a commit like it whose paths of `edits` are as they were
-    /// where it left the target's history.
-    async fn without_changes_to(
-        &self,
-        edits: &[Edit],
-        target: &CommitId,
-        result: &CommitId,
-    ) -> Result<CommitId, Error> {
-        if edits.is_empty() {
-            return Ok(result.clone());
-        }
-        let action = "looking for the base of a merge";
-        let output = self
-            .isolated(action)?
-            .args(["merge-base", target.as_str(), result.as_str()])
-            .output()
-            .await?;
-        let base = CommitId::from_output(action, &output)?;
-        let paths: Vec<&Path> = edits.iter().map(|edit| edit.path.as_path()).collect();
-        let before = self.entries(&base, &paths).await?;
-        let after = self.entries(result, &paths).await?;
-        if before == after {
-            return Ok(result.clone());
-        }
+    /// The tree of the result, with the paths of `edits` as they are in its base.
+    async fn without_changes_to(&self, edits: &[Edit], work: &Work) -> Result<TreeId, Error> {
+        let Work { base, result } = work;
         let mut tree = self.tree_of(result).await?;
+        let paths: Vec<&Path> = edits.iter().map(|edit| edit.path.as_path()).collect();
+        let before = self.entries(base, &paths).await?;
+        if before == self.entries(result, &paths).await? {
+            return Ok(tree);
+        }
         for path in paths {
             let path = path.as_os_str().as_bytes();
             let entry = before.iter().find(|entry| entry.name == path).cloned();
             tree = self.tree_with(&tree, path, entry).await?;
         }
-        let commit = NewCommit {
-            message: "result without the integrator's files".to_owned(),
-            identity: crate::Identity::fallback(),
-            seconds: 0,
-        };
-        self.commit_tree(&tree, &base, &commit).await
+        Ok(tree)
     }
 
-    async fn merge_trees(&self, target: &CommitId, result: &CommitId) -> Result<TreeId, Error> {
+    /// Merges `result`, which was made on `base`, into the tree of `target`.
+    ///
+    /// Git would look for a base in the history, and find an older one, or none,
+    /// where the user has dropped or rewritten commits since. So it gets commits of
+    /// ours with these trees and no other history. (`--merge-base` came with 2.40.)
+    async fn merge_trees(
+        &self,
+        base: &CommitId,
+        target: &CommitId,
+        result: &TreeId,
+    ) -> Result<TreeId, Error> {
+        if base == target {
+            return Ok(result.clone());
+        }
+        let (ours, theirs) = (self.tree_of(target).await?, result);
+        let base = self.bare_commit(&self.tree_of(base).await?, None).await?;
+        let ours = self.bare_commit(&ours, Some(&base)).await?;
+        let theirs = self.bare_commit(theirs, Some(&base)).await?;
         let merged = self
             .isolated(MERGING)?
             .setting("merge.renames=true")
             .setting("merge.directoryRenames=conflict")
             .setting("merge.renormalize=false")
             .args(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"])
-            .args([target.as_str(), result.as_str()])
+            .args([ours.as_str(), theirs.as_str()])
             .run()
             .await?;
         let clean = match merged.code {
@@ -141,6 +147,20 @@ impl Repository {
         Err(Error::Conflict { paths: paths.into_iter().collect() })
     }
 
+    /// A commit that only serves to merge; no reference keeps it.
+    async fn bare_commit(
+        &self,
+        tree: &TreeId,
+        parent: Option<&CommitId>,
+    ) -> Result<CommitId, Error> {
+        let commit = NewCommit {
+            message: "a side of a merge".to_owned(),
+            identity: crate::Identity::fallback(),
+            seconds: 0,
+        };
+        self.commit_tree(tree, parent, &commit).await
+    }
+
     /// Stores `content` as it is: no line-end conversion, no filter.
     async fn write_blob(&self, content: &[u8]) -> Result<BlobId, Error> {
         let action = "storing a file";
@@ -151,7 +171,7 @@ impl Repository {
     async fn commit_tree(
         &self,
         tree: &TreeId,
-        parent: &CommitId,
+        parent: Option<&CommitId>,
         commit: &NewCommit,
     ) -> Result<CommitId, Error> {
         let action = "storing a commit";
@@ -165,7 +185,8 @@ impl Repository {
             .env("GIT_COMMITTER_NAME", identity.name())
             .env("GIT_COMMITTER_EMAIL", identity.email())
             .env("GIT_COMMITTER_DATE", &date)
-            .args(["commit-tree", tree.as_str(), "-p", parent.as_str(), "-F", "-"])
+            .args(["commit-tree", tree.as_str(), "-F", "-"])
+            .args(parent.into_iter().flat_map(|parent| ["-p", parent.as_str()]))
             .input(clean_message(message));
         CommitId::from_output(action, &git.output().await?)
     }

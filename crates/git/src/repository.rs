@@ -229,6 +229,37 @@ impl Repository {
         Ok(Some(content.output().await?))
     }
 
+    /// The names of the regular files directly in a directory of a commit, the root
+    /// when `directory` is empty. None when the commit has no such directory.
+    ///
+    /// # Errors
+    /// [`Error::Git`] when the commit is not there.
+    pub async fn files_in(
+        &self,
+        commit: &CommitId,
+        directory: &Path,
+    ) -> Result<Vec<PathBuf>, Error> {
+        let action = "listing a directory of a commit";
+        let mut git = self.isolated(action)?.args([
+            "ls-tree",
+            "-z",
+            "--long",
+            "--full-tree",
+            commit.as_str(),
+        ]);
+        if !directory.as_os_str().is_empty() {
+            // The slash asks for what is in it.
+            git = git.arg("--").arg(directory.join(""));
+        }
+        let listing = git.output().await?;
+        let files = records(&listing).filter_map(TreeEntry::parse).filter(TreeEntry::is_file);
+        let name = |entry: TreeEntry| {
+            let path = Path::new(OsStr::from_bytes(&entry.path));
+            path.file_name().map(PathBuf::from)
+        };
+        Ok(files.filter_map(name).collect())
+    }
+
     pub(crate) async fn checked_out_branch(&self) -> Result<Option<RefName>, Error> {
         let symbolic =
             self.isolated("reading HEAD")?.args(["symbolic-ref", "--quiet", "HEAD"]).run().await?;

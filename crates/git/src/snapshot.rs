@@ -16,6 +16,7 @@
 //! on reading, so a forged one could stand in for a file the agent never touched.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::command::{Git, blocking};
 use crate::diff::changed_paths;
@@ -25,10 +26,15 @@ use crate::removal::remove_tree_blocking;
 use crate::{CommitId, Error, RefName, Repository, TreeId, Workspace};
 
 mod agent_commit;
+mod clean;
 mod dot_git;
 mod import;
+mod line_ends;
+mod mend;
 mod scan;
 
+pub use clean::Unfiltered;
+use scan::{Change, Now};
 pub(crate) use scan::{blob_id, hash_file};
 
 /// The branch of the result repository that bundles carry.
@@ -66,6 +72,9 @@ pub struct Snapshot {
     pub changed: Vec<ChangedPath>,
     /// What was there and is not in the commit, beside ignored files.
     pub skipped: Vec<Skipped>,
+    /// Changed files that a filter of the user's would have to pass, which we never
+    /// run. They are in the commit as they lie in the tree, which is wrong.
+    pub unfiltered: Vec<Unfiltered>,
     /// Whether the agent had committed its work itself.
     pub agent_committed: AgentCommit,
     pub(crate) repository: PathBuf,
@@ -87,8 +96,13 @@ pub enum SkipReason {
     GitEntry,
     /// A FIFO, socket or device.
     Special,
-    /// A submodule of the base commit; the commit keeps it as it was.
+    /// Something in the place of a submodule of the base commit, which the commit
+    /// keeps as it was. No submodule was checked out there, so it is work of the
+    /// agent's that is lost.
     Submodule,
+    /// A submodule of the base commit that the agent checked out; the commit keeps
+    /// it as it was, whatever was done in it.
+    SubmoduleCheckout,
     /// Too many directories inside each other.
     TooDeep,
 }
@@ -103,7 +117,7 @@ pub enum AgentCommit {
         /// The paths.
         paths: Vec<PathBuf>,
     },
-    /// Its repository is gone or cannot be read.
+    /// The clone's own repository is gone, cannot be read, or leads to another one.
     Missing,
 }
 
@@ -116,7 +130,8 @@ impl Snapshot {
 }
 
 impl Repository {
-    /// Commits the files in `workspace` on top of its base. The agent and all its
+    /// Commits the files in `workspace` on top of its base, with the line ends that
+    /// attributes and the user's configuration ask for. The agent and all its
     /// processes must have ended. Taking it again gives the same commit.
     ///
     /// # Errors
@@ -132,30 +147,52 @@ impl Repository {
         let (tree, format, limits) = (workspace.tree.clone(), self.format, *limits);
         let scanned =
             blocking(scan::READING, move || scan::scan(&tree, base, format, &limits)).await?;
-        let result = workspace.directory.join("result");
-        self.fresh_bare_repository(&result, RESULT_BRANCH, &[]).await?;
-        let new = if scanned.changes.is_empty() {
-            workspace.base.clone()
-        } else {
-            import::import(&result, workspace, scanned.changes, commit).await?
-        };
-        let tree = tree_of(&result, &new).await?;
+        let (mut changes, skipped) = (Arc::new(scanned.changes), scanned.skipped);
+        let result = result_of(workspace);
+        let mut new = self.store(workspace, &changes, commit).await?;
+        let mut tree = tree_of(&result, &new).await?;
+        let agent_committed = self.agent_commit(workspace, &tree, &limits).await?;
+        let unfiltered =
+            self.clean(workspace, &new, Arc::make_mut(&mut changes).as_mut_slice()).await?;
+        if changes.iter().any(|change| matches!(change.now, Now::File { lf: true, .. })) {
+            new = self.store(workspace, &changes, commit).await?;
+            tree = tree_of(&result, &new).await?;
+        }
         let changed = changed_paths(
             Git::isolated("comparing a snapshot with its base", &result)?,
             workspace.base.as_str(),
             new.as_str(),
         )
         .await?;
-        let agent_committed = self.agent_commit(workspace, &tree, &limits).await?;
+        if changed.is_empty() {
+            new = workspace.base.clone();
+        }
         Ok(Snapshot {
             commit: new,
             tree,
             base: workspace.base.clone(),
             changed,
-            skipped: scanned.skipped,
+            skipped,
+            unfiltered,
             agent_committed,
             repository: result,
         })
+    }
+
+    /// Makes the result's repository anew, and in it one commit of `changes` on the
+    /// workspace's base; the base itself when there are none.
+    async fn store(
+        &self,
+        workspace: &Workspace,
+        changes: &Arc<Vec<Change>>,
+        commit: &NewCommit,
+    ) -> Result<CommitId, Error> {
+        let result = result_of(workspace);
+        self.fresh_bare_repository(&result, RESULT_BRANCH, &[]).await?;
+        if changes.is_empty() {
+            return Ok(workspace.base.clone());
+        }
+        import::import(&result, workspace, Arc::clone(changes), commit).await
     }
 
     async fn base_files(&self, base: &CommitId) -> Result<scan::Files, Error> {
@@ -193,6 +230,10 @@ impl Repository {
         })
         .await
     }
+}
+
+fn result_of(workspace: &Workspace) -> PathBuf {
+    workspace.directory.join("result")
 }
 
 async fn tree_of(git_dir: &Path, commit: &CommitId) -> Result<TreeId, Error> {

@@ -4,7 +4,17 @@
 //! written: its git directory, configuration and references are its own, and it
 //! knows no remote. It is made before anything untrusted runs; afterwards no git
 //! of ours runs in it again.
+//!
+//! A clone may lie inside the user's working copy. Git looks for a repository in
+//! the directories above, so an agent that deletes the `.git` of its clone would
+//! work on the user's from then on. Two things keep it from that, each by itself:
+//! a `.git` above the tree that leads nowhere, and the environment that
+//! [`confine`] makes. Whoever means to get past both can, as with everything that
+//! its user may do.
 
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +24,43 @@ use crate::{CommitId, Error, Identity, RefName, Repository};
 
 /// The branch that an agent finds checked out.
 pub const WORK_BRANCH: &str = "refs/heads/kapelle/work";
+
+/// Variables that point git somewhere, whatever directory it runs in. They are set
+/// where Kapelle is started by a hook, an alias or `git rebase --exec`.
+const POINTERS: &[&str] = &[
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+];
+
+const CEILINGS: &str = "GIT_CEILING_DIRECTORIES";
+
+/// Takes from the environment of a process that works in `tree` whatever leads git
+/// to another repository, and keeps git from looking above `tree` for one.
+pub fn confine(environment: &mut BTreeMap<OsString, OsString>, tree: &Path) {
+    for name in POINTERS {
+        environment.remove(OsStr::new(name));
+    }
+    let above = tree.parent().unwrap_or(tree);
+    let mut ceilings = vec![above.to_owned()];
+    ceilings.extend(above.canonicalize().ok().filter(|real| real != above));
+    let known = environment.remove(OsStr::new(CEILINGS)).unwrap_or_default();
+    // An empty one would only keep git from resolving links in those after it.
+    ceilings.extend(env::split_paths(&known).filter(|path| !path.as_os_str().is_empty()));
+    // A directory with a colon can't stand in the list; the `.git` above has to do.
+    ceilings.retain(|path| env::join_paths([path]).is_ok());
+    if let Ok(ceilings) = env::join_paths(ceilings) {
+        environment.insert(CEILINGS.into(), ceilings);
+    }
+}
 
 /// A private clone on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,9 +167,16 @@ fn lay_out(
         shallow: Some(&repository.common_dir.join("shallow")),
     }
     .create(&workspace.git_dir)?;
-    let pointer = workspace.tree.join(".git");
+    point(&workspace.tree, &workspace.git_dir)?;
+    // Git ends its search here, and says this name.
+    point(&workspace.directory, &workspace.directory.join("the .git of this clone is gone"))
+}
+
+/// Makes `git_dir` the one of `directory`.
+pub(crate) fn point(directory: &Path, git_dir: &Path) -> Result<(), Error> {
+    let pointer = directory.join(".git");
     let mut content = b"gitdir: ".to_vec();
-    content.extend_from_slice(workspace.git_dir.as_os_str().as_encoded_bytes());
+    content.extend_from_slice(git_dir.as_os_str().as_encoded_bytes());
     content.push(b'\n');
-    fs::write(&pointer, content).map_err(|e| Error::io(action, &pointer, e))
+    fs::write(&pointer, content).map_err(|e| Error::io("creating a private clone at", &pointer, e))
 }

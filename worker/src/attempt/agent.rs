@@ -145,6 +145,7 @@ fn spec<B>(
     spec.stdin = stdin;
     spec.output_limit = usize::try_from(desk.workshop.limits.output_bytes.0).unwrap_or(usize::MAX);
     spec.env = environment(desk, agent, prompt_file);
+    kapelle_git::confine(&mut spec.env, &workspace.tree);
     Ok(spec)
 }
 

@@ -1,20 +1,27 @@
 //! What an agent left, and what our checks say of it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
 use kapelle_domain::roadmap::Roadmap;
-use kapelle_git::{AgentCommit, Limits, NewCommit, Snapshot, Workspace};
+use kapelle_git::{
+    AgentCommit, ChangedPath, Limits, NewCommit, SkipReason, Skipped, Snapshot, Unfiltered,
+    Workspace,
+};
 use kapelle_runtime::telemetry::Chain;
 
 use super::Desk;
 use super::agent::{AgentEnd, Stopped, Word};
 use crate::agent_line::{EndOutcome, FailureKind};
 use crate::process::Ended;
-use crate::verify::verdict_of;
+use crate::verify::{Subject, note, verdict_of};
 
 /// The longest message of a result's commit that is taken from the task's title.
 const SUBJECT_BYTES_MAX: usize = 100;
+
+/// How many paths are named of what a result can't hold.
+const LEFT_OUT_SHOWN: usize = 10;
 
 /// The largest roadmap that is read.
 const ROADMAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -36,12 +43,17 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
             return report(desk, ended, Some((failure_of(&error), summary)), checks, None);
         }
     };
+    if ended.stopped.is_none() {
+        // Whether or not results are verified: this one is not what the agent made.
+        checks.extend(left_out(&snapshot.skipped));
+        checks.extend(filters_check(&snapshot.unfiltered));
+    }
     if desk.grant.verify && ended.stopped.is_none() {
         checks.extend(static_checks(desk, &snapshot));
         checks.extend(roadmap_check(desk, workspace));
         let worth_running = verdict_of(&checks) == Verdict::Pass;
         if worth_running {
-            checks.extend(run_checks(desk, workspace).await);
+            checks.extend(run_checks(desk, workspace, &snapshot).await);
         }
     }
     // What isn't done stays in the workspace; only what is to be integrated travels.
@@ -138,13 +150,7 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
     let settings = &desk.workshop.verifier.settings;
     let mut checks = Vec::new();
     if settings.require_changes {
-        checks.push(if snapshot.changed.is_empty() {
-            let detail = "the agent says that it is done, and changed nothing; where that can be \
-                          right, set `require_changes: false` under `verify:`";
-            check("changes", Verdict::Fail, detail)
-        } else {
-            check("changes", Verdict::Pass, format!("{} files", snapshot.changed.len()))
-        });
+        checks.push(changes_check(&snapshot.changed, desk.workshop.roadmap.as_deref()));
     }
     if desk.workshop.require_clean {
         checks.push(match &snapshot.agent_committed {
@@ -154,12 +160,81 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
                     paths.iter().take(10).map(|path| path.display().to_string()).collect();
                 check("git clean", Verdict::Fail, format!("uncommitted: {}", named.join(", ")))
             }
-            AgentCommit::Missing => {
-                check("git clean", Verdict::Fail, "the repository in the workspace is gone")
-            }
+            AgentCommit::Missing => check(
+                "git clean",
+                Verdict::Fail,
+                "the repository of the workspace is gone or replaced",
+            ),
         });
     }
     checks
+}
+
+/// What is in the tree and can't be in the result. Work that is lost is a failure; what may be
+/// there for good reason is told.
+fn left_out(skipped: &[Skipped]) -> Vec<Check> {
+    let words = |lost: bool| {
+        let some = skipped.iter().filter(|left| (left.reason == SkipReason::Submodule) == lost);
+        let one = |left: &Skipped| format!("{} ({})", left.path.display(), why_left(left.reason));
+        let paths: Vec<String> = some.map(one).collect();
+        (!paths.is_empty()).then(|| format!("not part of the result: {}", listed(paths)))
+    };
+    let lost = words(true).map(|words| check("submodules", Verdict::Fail, words));
+    lost.into_iter().chain(words(false).map(|words| note(&words))).collect()
+}
+
+/// Files that git would have passed through a program of the user's (git-lfs and its like).
+fn filters_check(unfiltered: &[Unfiltered]) -> Option<Check> {
+    let one =
+        |file: &Unfiltered| format!("{} needs the filter `{}`", file.path.display(), file.filter);
+    let paths: Vec<String> = unfiltered.iter().map(one).collect();
+    let words =
+        "filters are never run on what an agent leaves, so such files are for people to change";
+    (!paths.is_empty())
+        .then(|| check("filters", Verdict::Fail, format!("{}; {words}", listed(paths))))
+}
+
+fn listed(mut words: Vec<String>) -> String {
+    let more = words.len().saturating_sub(LEFT_OUT_SHOWN);
+    words.truncate(LEFT_OUT_SHOWN);
+    if more > 0 {
+        words.push(format!("and {more} more"));
+    }
+    words.join(", ")
+}
+
+fn why_left(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::GitEntry => "a repository inside the tree",
+        SkipReason::Special => "neither file, directory nor link",
+        SkipReason::Submodule => {
+            "it is written where a submodule belongs, which is another repository"
+        }
+        SkipReason::SubmoduleCheckout => "a submodule; it stays at the commit that it was at",
+        SkipReason::TooDeep => "too many directories inside each other",
+    }
+}
+
+/// Whether there is anything that will be merged: what an agent does to the roadmap never is.
+fn changes_check(changed: &[ChangedPath], roadmap: Option<&str>) -> Check {
+    let is_roadmap = |path: &Path| roadmap.is_some_and(|roadmap| path == Path::new(roadmap));
+    let count = changed.iter().filter(|changed| !is_roadmap(&changed.path)).count();
+    let (verdict, detail) = match (count, changed.is_empty()) {
+        (0, true) => (
+            Verdict::Fail,
+            "the agent says that it is done, and changed nothing; where that can be right, set \
+             `require_changes: false` under `verify:`"
+                .to_owned(),
+        ),
+        (0, false) => (
+            Verdict::Fail,
+            "the agent changed nothing but the roadmap, where Kapelle itself marks what is done; \
+             where that can be right, set `require_changes: false` under `verify:`"
+                .to_owned(),
+        ),
+        (count, _) => (Verdict::Pass, format!("{count} files")),
+    };
+    check("changes", verdict, detail)
 }
 
 /// Where it is asked for: the agent must have ticked every task of its work stream in its copy of
@@ -196,10 +271,24 @@ fn roadmap_check<B>(desk: &Desk<'_, B>, workspace: &Workspace) -> Option<Check> 
 
 /// Runs the check commands where the agent worked: what it built is there, and the snapshot is
 /// taken already. The merged tree is checked again in a clone that no agent has seen.
-async fn run_checks<B>(desk: &Desk<'_, B>, workspace: &Workspace) -> Vec<Check> {
+async fn run_checks<B>(
+    desk: &Desk<'_, B>,
+    workspace: &Workspace,
+    snapshot: &Snapshot,
+) -> Vec<Check> {
+    match desk.workshop.repository.mend_clone(workspace, snapshot).await {
+        Ok(true) => desk.transcript.say("the agent removed or replaced its `.git`; it is restored"),
+        Ok(false) => {}
+        Err(error) => return vec![check("workspace", Verdict::Unknown, Chain(&error).to_string())],
+    }
     let transcript = desk.transcript.clone();
     let say = move |line: String| transcript.say(&line);
-    desk.workshop.verifier.check(&workspace.tree, &desk.marker(), say).await
+    let subject = Subject {
+        tree: &workspace.tree,
+        repository: &desk.workshop.repository,
+        base: &workspace.base,
+    };
+    desk.workshop.verifier.check(subject, &desk.marker(), say).await
 }
 
 fn report<B>(

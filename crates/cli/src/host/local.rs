@@ -26,7 +26,7 @@ use kapelle_worker::attempt::Workshop;
 use kapelle_worker::daemon::Worker;
 use kapelle_worker::process::{Supervisor, sweep_strays};
 use kapelle_worker::spool::attempt::{Reported, reported};
-use kapelle_worker::verify::Verifier;
+use kapelle_worker::verify::{Subject, Verifier};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -431,9 +431,14 @@ fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
 
 fn check_tree(ground: &Ground) -> CheckTree {
     let (verifier, marker) = (ground.verifier.clone(), ground.marker.clone());
-    Arc::new(move |tree, name| {
+    let repository = ground.project.repository.clone();
+    Arc::new(move |tree, base, name| {
         let (verifier, marker) = (verifier.clone(), format!("{marker}{name}"));
-        Box::pin(async move { verifier.check(&tree, &marker, |_| {}).await })
+        let repository = repository.clone();
+        Box::pin(async move {
+            let subject = Subject { tree: &tree, repository: &repository, base: &base };
+            verifier.check(subject, &marker, |_| {}).await
+        })
     })
 }
 

@@ -1,10 +1,13 @@
 //! Attempts and what was said to them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use kapelle_domain::attempt::NOTE;
 
 use super::task::usage_line;
 use crate::output::{Canvas, State, Tone, duration, of_one_line, plural};
-use crate::view::{AttemptView, CheckView, CommandView};
+use crate::view::{AttemptView, CheckView, CommandView, ReportView, TaskReport};
 
 /// Lines of a failed check's output that are shown.
 const DETAIL_LINES_MAX: usize = 12;
@@ -74,6 +77,11 @@ pub(super) fn attempts_text(canvas: &Canvas, attempts: &[AttemptView]) -> String
 
 fn check_text(canvas: &Canvas, check: &CheckView) -> String {
     let mut text = String::new();
+    if check.name == NOTE {
+        let sign = canvas.paint(Tone::Warn, canvas.sign("▲", "!"));
+        push(canvas, &mut text, &format!("      {sign} note  {}", of_one_line(&check.detail)));
+        return text;
+    }
     let took = duration(i64::try_from(check.took_ms).unwrap_or(i64::MAX));
     let verdict = State::of_verdict(&check.verdict).show(canvas);
     push(canvas, &mut text, &format!("      {verdict}  {} ({took})", check.name));
@@ -89,6 +97,20 @@ fn push_end<'l>(canvas: &Canvas, text: &mut String, lines: impl Iterator<Item = 
     for line in lines.iter().skip(lines.len().saturating_sub(DETAIL_LINES_MAX)) {
         push(canvas, text, &format!("        {}", canvas.paint(Tone::Faint, line)));
     }
+}
+
+/// What people should know of results that are in, each with the tasks that it is about.
+#[must_use]
+pub fn notes(report: &ReportView) -> BTreeMap<String, Vec<String>> {
+    let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for TaskReport { task, attempts, .. } in &report.tasks {
+        let last = attempts.last().filter(|_| task.state == "succeeded");
+        let checks = last.into_iter().flat_map(|attempt| &attempt.checks);
+        for note in checks.filter(|check| check.name == NOTE) {
+            notes.entry(of_one_line(&note.detail)).or_default().push(task.key.clone());
+        }
+    }
+    notes
 }
 
 /// What was said, and what became of it.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use kapelle_domain::attempt::NOTE;
+
 use super::attempt::{changes, ending, took};
 use super::report::short;
 use super::task::{doing, usage_line};
@@ -52,7 +54,9 @@ fn task_section(report: &TaskReport, canvas: &Canvas) -> String {
             let _ = writeln!(text, "   {}", escape(&of_one_line(summary)));
         }
         for check in &attempt.checks {
-            let _ = writeln!(text, "   - {}: {}", escape(&check.name), check.verdict);
+            let says =
+                if check.name == NOTE { of_one_line(&check.detail) } else { check.verdict.clone() };
+            let _ = writeln!(text, "   - {}: {}", escape(&check.name), escape(&says));
         }
         if let Some(reason) = &attempt.refused {
             let _ = writeln!(text, "   - not integrated: {}", escape(reason));

@@ -15,6 +15,7 @@ use crate::{CommitId, Error, RefName, Repository, TreeId, Workspace};
 
 const COMPARING: &str = "comparing a snapshot with the agent's own commit";
 const REF_BYTES: u64 = 4 * 1024;
+const CONFIG_BYTES: u64 = 1024 * 1024;
 const PACKED_REFS_BYTES: u64 = 1024 * 1024;
 const MAX_SYMBOLIC_STEPS: usize = 5;
 const MAX_OBJECT_FILES: usize = 50_000;
@@ -67,6 +68,9 @@ fn head_of(workspace: &Workspace, format: ObjectFormat) -> Option<CommitId> {
         return None;
     }
     let git_dir = beneath::open_root(&workspace.git_dir).ok()?;
+    if leads_elsewhere(git_dir.as_fd()) {
+        return None;
+    }
     let mut name = "HEAD".to_owned();
     for _ in 0..MAX_SYMBOLIC_STEPS {
         let value = read_ref(git_dir.as_fd(), &name)?;
@@ -80,6 +84,17 @@ fn head_of(workspace: &Workspace, format: ObjectFormat) -> Option<CommitId> {
         }
     }
     None
+}
+
+/// Whether git would take references or files from somewhere else.
+fn leads_elsewhere(git_dir: BorrowedFd<'_>) -> bool {
+    let shared = beneath::kind_at(git_dir, b"commondir") != Ok(None);
+    let config = beneath::read_small(git_dir, b"config", CONFIG_BYTES).unwrap_or_default();
+    let work_tree = |line: &str| {
+        let line = line.trim_start().to_ascii_lowercase();
+        line.strip_prefix("worktree").is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    shared || String::from_utf8_lossy(&config).lines().any(work_tree)
 }
 
 fn read_ref(git_dir: BorrowedFd<'_>, name: &str) -> Option<String> {

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Write};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::RESULT_BRANCH;
 use super::scan::{Change, Now, READING};
+use super::{RESULT_BRANCH, line_ends};
 use crate::beneath::{self, path_of};
 use crate::command::{Git, blocking};
 use crate::git_dir::quoted;
@@ -19,7 +20,7 @@ const IMPORTING: &str = "storing a snapshot";
 pub(super) async fn import(
     repository: &Path,
     workspace: &Workspace,
-    changes: Vec<Change>,
+    changes: Arc<Vec<Change>>,
     commit: &NewCommit,
 ) -> Result<CommitId, Error> {
     let (reader, writer) = io::pipe().map_err(|e| Error::io(IMPORTING, repository, e))?;
@@ -90,22 +91,32 @@ impl<W: Write> Feed<W> {
                 let data = format!("data {}\n", target.len());
                 self.command(&[b"M 120000 inline ", &path, b"\n", data.as_bytes(), target, b"\n"])
             }
-            Now::File { executable, size } => {
+            Now::File { executable, size, lf, was: _ } => {
                 let file = self.open(&change.path)?;
-                let data = format!("data {size}\n");
-                let mode = mode(*executable);
-                self.command(&[b"M ", mode, b" inline ", &path, b"\n", data.as_bytes()])?;
-                self.copy(file, *size, &change.path)?;
-                self.write(b"\n")
+                let inline = [b"M ", mode(*executable), b" inline ", &path, b"\n"];
+                self.command(&inline)?;
+                if *lf {
+                    let mut content = Vec::new();
+                    let read = file.take(*size).read_to_end(&mut content);
+                    read.map_err(|e| {
+                        Error::io(READING, &self.tree.join(path_of(&change.path)), e)
+                    })?;
+                    let content = line_ends::with_lf(&content);
+                    let data = format!("data {}\n", content.len());
+                    self.command(&[data.as_bytes(), &content, b"\n"])
+                } else {
+                    self.write(format!("data {size}\n").as_bytes())?;
+                    self.copy(file, *size, &change.path)?;
+                    self.write(b"\n")
+                }
             }
         }
     }
 
     fn open(&self, path: &[u8]) -> Result<File, Error> {
-        let failed = |errno| Error::io(READING, &self.tree.join(path_of(path)), errno);
-        let (at, name) = beneath::open_parent(self.root.as_fd(), path).map_err(failed)?;
-        let at: BorrowedFd<'_> = at.as_fd();
-        beneath::open_readable(at, name).map_err(failed)?.ok_or_else(|| self.changing(path))
+        let found = beneath::open_below(self.root.as_fd(), path)
+            .map_err(|errno| Error::io(READING, &self.tree.join(path_of(path)), errno))?;
+        found.ok_or_else(|| self.changing(path))
     }
 
     /// Exactly `size` bytes were announced: fewer would corrupt the stream.

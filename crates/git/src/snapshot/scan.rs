@@ -43,19 +43,23 @@ pub(super) struct Scanned {
     pub(super) skipped: Vec<Skipped>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) path: Vec<u8>,
     pub(super) now: Now,
 }
 
 /// What a changed path is now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Now {
     Gone,
     File {
         executable: bool,
         size: u64,
+        /// The content that the base commit has there.
+        was: Option<BlobId>,
+        /// Whether each CRLF is stored as LF.
+        lf: bool,
     },
     /// The content is as it was; the executable bit is not.
     Known {
@@ -141,7 +145,7 @@ impl Scanner<'_> {
                 continue;
             }
             if self.base.get(&path).is_some_and(TreeEntry::is_submodule) {
-                self.skip(path, SkipReason::Submodule);
+                self.submodule(at, &name, path)?;
                 continue;
             }
             self.entry(at, &name, path, tracked_only)?;
@@ -149,6 +153,24 @@ impl Scanner<'_> {
         if has_rules {
             self.rules.pop();
         }
+        Ok(())
+    }
+
+    /// An empty directory is how a submodule looks that isn't checked out.
+    fn submodule(&mut self, at: BorrowedFd<'_>, name: &[u8], path: Vec<u8>) -> Result<(), Error> {
+        let failed = |errno| Error::io(READING, &self.tree.join(path_of(&path)), errno);
+        let mut reason = SkipReason::Submodule;
+        if beneath::kind_at(at, name).map_err(failed)? == Some(Kind::Directory) {
+            let directory = beneath::enter_directory(at, name).map_err(failed)?;
+            let names = beneath::names(directory.as_fd()).map_err(failed)?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            if names.iter().any(|name| name == b".git") {
+                reason = SkipReason::SubmoduleCheckout;
+            }
+        }
+        self.skip(path, reason);
         Ok(())
     }
 
@@ -205,7 +227,7 @@ impl Scanner<'_> {
     ) -> Result<(), Error> {
         let was = self.base.remove(&path).filter(TreeEntry::is_file);
         // Another size is another content: no need to read it to know.
-        if let Some(was) = was.filter(|was| was.size == size) {
+        if let Some(was) = was.as_ref().filter(|was| was.size == size) {
             let opened = beneath::open_readable(at, name);
             let file = opened.map_err(|errno| self.failed(&path, errno))?;
             let file = file.ok_or_else(|| self.changing(&path))?;
@@ -215,11 +237,12 @@ impl Scanner<'_> {
                 return if executable == (was.mode == "100755") {
                     Ok(())
                 } else {
-                    self.admit(path, 0, Now::Known { executable, id: was.id })
+                    self.admit(path, 0, Now::Known { executable, id: was.id.clone() })
                 };
             }
         }
-        self.admit(path, size, Now::File { executable, size })
+        let was = was.map(|was| was.id);
+        self.admit(path, size, Now::File { executable, size, was, lf: false })
     }
 
     fn admit(&mut self, path: Vec<u8>, size: u64, now: Now) -> Result<(), Error> {

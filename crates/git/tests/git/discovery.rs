@@ -1,11 +1,14 @@
 //! Finding repositories, their problem states, and the user's working copy.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use kapelle_git::{Checkout, CommitId, Error, Identity, RefName, Repository, WorkingCopy};
 
-use crate::fixture::{Fixture, git, main_branch, write};
+use crate::fixture::{Fixture, agent, git, main_branch, write};
 
 #[tokio::test]
 async fn the_version_is_new_enough() {
@@ -178,4 +181,42 @@ async fn private_clones_are_exact_and_their_own() {
     assert!(matches!(result, Err(Error::UnknownCommit { .. })), "{result:?}");
     let again = fixture.repository.checkout_for_verification(&base, &check).await;
     assert!(matches!(again, Err(Error::Io { .. })), "{again:?}");
+}
+
+/// A clone inside of the user's working copy, as the agent's is.
+#[tokio::test]
+async fn a_clone_without_its_git_does_not_lead_to_the_users() {
+    let fixture = Fixture::with(&[("file", "1\n")]).await;
+    let places = fixture.root.join(".kapelle");
+    fs::create_dir(&places).unwrap();
+    let base = fixture.head();
+    let workspace = fixture.repository.private_clone(&base, &places.join("w"), &agent()).await;
+    let workspace = workspace.unwrap();
+    let below = workspace.tree.join("sub");
+    fs::create_dir(&below).unwrap();
+    let finds = |environment: &BTreeMap<OsString, OsString>| {
+        let asked = Command::new("git")
+            .args(["rev-parse", "--show-toplevel"])
+            .current_dir(&below)
+            .envs(environment)
+            .output()
+            .unwrap();
+        let (out, error) = (asked.stdout, String::from_utf8_lossy(&asked.stderr).into_owned());
+        if asked.status.success() { Ok(String::from_utf8(out).unwrap()) } else { Err(error) }
+    };
+    let mut misled = BTreeMap::new();
+    misled.insert("GIT_DIR".into(), fixture.root.join(".git").into_os_string());
+    misled.insert("GIT_CEILING_DIRECTORIES".into(), "/somewhere".into());
+    kapelle_git::confine(&mut misled, &workspace.tree);
+    assert_eq!(misled.len(), 1, "{misled:?}");
+    let own = format!("{}\n", workspace.tree.display());
+    assert_eq!((finds(&misled), finds(&BTreeMap::new())), (Ok(own.clone()), Ok(own)));
+
+    fs::remove_file(workspace.tree.join(".git")).unwrap();
+    let gone = finds(&BTreeMap::new()).unwrap_err();
+    assert!(gone.contains("the .git of this clone is gone"), "{gone}");
+    fs::remove_file(workspace.directory.join(".git")).unwrap();
+    let users = format!("{}\n", fixture.root.display());
+    assert_eq!(finds(&BTreeMap::new()), Ok(users), "or else this tests nothing");
+    assert!(finds(&misled).unwrap_err().contains("not a git repository"));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use kapelle_git::{ChangeKind, CommitId, Edit, Error, RefName, Repository};
+use kapelle_git::{ChangeKind, CommitId, Edit, Error, RefName, Repository, Work};
 use nix::sys::stat::Mode;
 
 use crate::fixture::{Fixture, message, write};
@@ -117,6 +117,10 @@ async fn a_bundle_brings_exactly_one_commit() {
     assert!(matches!(error, Error::InvalidBundle { .. }), "{error:?}");
 }
 
+fn on(base: &CommitId, result: &CommitId) -> Work {
+    Work { base: base.clone(), result: result.clone() }
+}
+
 #[tokio::test]
 async fn results_merge_into_one_line_of_commits() {
     let fixture = Fixture::with(&[("a", "1\n2\n3\n4\n5\n"), ("b", "1\n")]).await;
@@ -125,9 +129,11 @@ async fn results_merge_into_one_line_of_commits() {
     let two = fixture.result("two", &base, |tree| write(&tree.join("a"), "1\n2\n3\n4\n6\n")).await;
     let repository = &fixture.repository;
     let text = "feat: one\n\nbody\n\nKapelle-Task: t1\nKapelle-Run: r1\n";
-    let first = repository.merge_squash(&base, &one, &[], &message(text)).await.unwrap();
+    let first =
+        repository.merge_squash(&base, &on(&base, &one), &[], &message(text)).await.unwrap();
     let second = message("feat: two\n\nKapelle-Task: t2\n");
-    let second = repository.merge_squash(&first.commit, &two, &[], &second).await.unwrap();
+    let second =
+        repository.merge_squash(&first.commit, &on(&base, &two), &[], &second).await.unwrap();
 
     let content = repository.read_file(&second.commit, Path::new("a"), 100).await.unwrap();
     assert_eq!(content.as_deref(), Some(b"0\n2\n3\n4\n6\n".as_slice()));
@@ -156,7 +162,8 @@ async fn results_merge_into_one_line_of_commits() {
     let bad = repository.find_commit_with_trailer(&base, "x)%x", "y", None).await;
     assert!(matches!(bad, Err(Error::InvalidName { .. })), "{bad:?}");
     // The same merge again is the same commit.
-    let again = repository.merge_squash(&base, &one, &[], &message(text)).await.unwrap();
+    let again =
+        repository.merge_squash(&base, &on(&base, &one), &[], &message(text)).await.unwrap();
     assert_eq!(again, first);
 }
 
@@ -199,14 +206,53 @@ async fn conflicts_are_named() {
     };
     let one = fixture.result("one", &base, change("2\n")).await;
     let two = fixture.result("two", &base, change("3\n")).await;
-    let first = fixture.repository.merge_squash(&base, &one, &[], &message("one")).await.unwrap();
-    let second = fixture.repository.merge_squash(&first.commit, &two, &[], &message("two")).await;
+    let first = fixture
+        .repository
+        .merge_squash(&base, &on(&base, &one), &[], &message("one"))
+        .await
+        .unwrap();
+    let second = fixture
+        .repository
+        .merge_squash(&first.commit, &on(&base, &two), &[], &message("two"))
+        .await;
     match second {
         Err(Error::Conflict { paths }) => {
             assert_eq!(paths, [PathBuf::from("a"), PathBuf::from("b ö\n")]);
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// Whatever the user does to the branch meanwhile: only the work comes in.
+#[tokio::test]
+async fn what_the_user_took_back_stays_away() {
+    let fixture = Fixture::with(&[("a", "1\n"), ("plan", "- [ ] one\n")]).await;
+    let kept = fixture.commit(&[("b", "1\n")], "kept");
+    let base = fixture.commit(&[("secret", "x\n"), ("plan", "- [ ] one\nsecret\n")], "dropped");
+    let result = fixture
+        .result("one", &base, |tree| {
+            write(&tree.join("work"), "done\n");
+            write(&tree.join("plan"), "- [x] one\nsecret\n");
+        })
+        .await;
+    let edits = [Edit { path: "plan".into(), content: b"- [x] one\n".to_vec() }];
+    fixture.git(&["checkout", "-q", "--orphan", "rewritten", kept.as_str()]);
+    let rewritten = fixture.commit(&[("b", "2\n")], "another root");
+    for target in [&kept, &rewritten] {
+        let work = on(&base, &result);
+        let merged = fixture.repository.merge_squash(target, &work, &edits, &message("one")).await;
+        let merged = merged.unwrap();
+        let mut paths: Vec<_> = merged.changed.iter().map(|change| change.path.clone()).collect();
+        paths.sort();
+        assert_eq!(paths, [PathBuf::from("plan"), PathBuf::from("work")]);
+        let read = fixture.git(&["show", &format!("{}:plan", merged.commit)]);
+        assert_eq!(read, "- [x] one");
+    }
+    let clash = fixture.commit(&[("work", "mine\n")], "the same file");
+    let (work, text) = (on(&base, &result), message("x"));
+    let merged = fixture.repository.merge_squash(&clash, &work, &edits, &text).await;
+    let paths = vec![PathBuf::from("work")];
+    assert!(matches!(merged, Err(Error::Conflict { paths: named }) if named == paths));
 }
 
 #[tokio::test]
@@ -234,8 +280,8 @@ async fn the_integrators_files_are_its_own() {
             })
             .await;
         let text = format!("- [x] one\r\n- [ ] {i}\n");
-        let (edit, message) = (edit(&text), message(name));
-        let merged = fixture.repository.merge_squash(&target, &result, &edit, &message);
+        let (edit, message, work) = (edit(&text), message(name), on(&base, &result));
+        let merged = fixture.repository.merge_squash(&target, &work, &edit, &message);
         let merged = merged.await.unwrap();
         let read = async |path: &str| {
             fixture.repository.read_file(&merged.commit, Path::new(path), 100).await.unwrap()
@@ -251,9 +297,28 @@ async fn the_integrators_files_are_its_own() {
 
     let path = PathBuf::from("new/dir/file");
     let edits = [Edit { path: path.clone(), content: b"x".to_vec() }];
-    let merged = fixture.repository.merge_squash(&target, &target, &edits, &message("new")).await;
+    let merged = fixture
+        .repository
+        .merge_squash(&target, &on(&target, &target), &edits, &message("new"))
+        .await;
     let changed = merged.unwrap().changed;
     assert_eq!((&changed[0].path, &changed[0].kind), (&path, &ChangeKind::Added));
+}
+
+#[tokio::test]
+async fn the_files_of_a_directory_are_named() {
+    let fixture = Fixture::with(&[("a", ""), ("tests/b ö\n", ""), ("tests/sub/c", "")]).await;
+    symlink("a", fixture.root.join("tests/link")).unwrap();
+    let commit = fixture.commit(&[], "link");
+    let check = async |directory: &str, expected: &[&str]| {
+        let files = fixture.repository.files_in(&commit, Path::new(directory)).await.unwrap();
+        assert_eq!(files, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{directory}");
+    };
+    check("", &["a"]).await;
+    check("tests", &["b ö\n"]).await;
+    check("tests/sub", &["c"]).await;
+    check("a", &[]).await;
+    check("none", &[]).await;
 }
 
 #[tokio::test]

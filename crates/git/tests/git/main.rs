@@ -4,6 +4,7 @@
 
 mod advance;
 mod advance_kill;
+mod clean;
 mod discovery;
 mod fixture;
 mod history;

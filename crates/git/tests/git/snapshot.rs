@@ -247,6 +247,59 @@ async fn the_agents_own_commit_is_judged_by_its_files() {
     check("traps", &traps, AgentCommit::Clean).await;
 }
 
+/// Whatever an agent made of its `.git`: commands that run there next find the work, on its base,
+/// and no other repository.
+#[tokio::test]
+async fn a_clone_without_its_repository_gets_one_again() {
+    let fixture = Fixture::with(&[("file", "1\n"), ("gone", "1\n")]).await;
+    let users = fixture.root.join(".git");
+    let check = async |name: &str, work: &dyn Fn(&Workspace), mended: bool| {
+        let workspace = fixture.clone_at(name, &fixture.head()).await;
+        let tree = &workspace.tree;
+        write(&tree.join("file"), "2\n");
+        fs::remove_file(tree.join("gone")).unwrap();
+        work(&workspace);
+        let snapshot = fixture.snapshot(&workspace).await;
+        let did = fixture.repository.mend_clone(&workspace, &snapshot).await.unwrap();
+        assert_eq!(did, mended, "{name}");
+        let head = git(tree, &["rev-parse", "HEAD"]);
+        if mended {
+            assert_eq!(head, snapshot.commit.as_str(), "{name}");
+            assert_eq!(git(tree, &["rev-parse", "HEAD~1"]), fixture.head().as_str(), "{name}");
+            assert_eq!(git(tree, &["status", "--porcelain"]), "", "{name}");
+            git(tree, &["stash", "-q", "--all"]);
+            git(tree, &["checkout", "-q", "-b", "another"]);
+        }
+        assert_eq!(fixture.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main");
+    };
+    let remove = |w: &Workspace| fs::remove_file(w.tree.join(".git")).unwrap();
+    check("kept", &|_| {}, false).await;
+    check("deleted", &remove, true).await;
+    let started_anew = |w: &Workspace| {
+        remove(w);
+        git(&w.tree, &["init", "-q"]);
+    };
+    check("started anew", &started_anew, true).await;
+    let users_own = |w: &Workspace| {
+        write(&w.tree.join(".git"), format!("gitdir: {}\n", users.display()));
+    };
+    check("the user's", &users_own, true).await;
+    let linked = |w: &Workspace| {
+        remove(w);
+        symlink(&users, w.tree.join(".git")).unwrap();
+    };
+    check("linked", &linked, true).await;
+    let shared = |w: &Workspace| {
+        write(&w.git_dir.join("commondir"), format!("{}\n", users.display()));
+    };
+    check("shared", &shared, true).await;
+    let elsewhere = |w: &Workspace| {
+        git(&w.tree, &["config", "core.worktree", fixture.root.to_str().unwrap()]);
+    };
+    check("another tree", &elsewhere, true).await;
+    check("emptied", &|w| fs::remove_dir_all(&w.git_dir).unwrap(), true).await;
+}
+
 #[tokio::test]
 async fn a_forged_object_cannot_stand_in_for_a_file() {
     let fixture = Fixture::with(&[("sub/untouched", "honest\n"), ("file", "1\n")]).await;
@@ -309,11 +362,23 @@ async fn submodules_stay_as_they_were() {
     write(&workspace.tree.join("file"), "2\n");
     let snapshot = fixture.snapshot(&workspace).await;
     assert_eq!(snapshot.changed, [changed("file", ChangeKind::Modified, (1, 1))]);
-    let reason = SkipReason::Submodule;
-    assert_eq!(snapshot.skipped, [Skipped { path: "sub".into(), reason }]);
-    // Also on the way through a bundle and a merge.
-    fs::remove_dir_all(workspace.tree.join("sub")).unwrap();
-    assert_eq!(fixture.snapshot(&workspace).await.commit, snapshot.commit);
+    let sub = workspace.tree.join("sub");
+    let check = async |expected: Option<SkipReason>| {
+        let again = fixture.snapshot(&workspace).await;
+        let expected = expected.map(|reason| Skipped { path: "sub".into(), reason });
+        assert_eq!(again.skipped, expected.into_iter().collect::<Vec<_>>());
+        assert_eq!(again.commit, snapshot.commit);
+    };
+    check(Some(SkipReason::Submodule)).await;
+    write(&sub.join(".git"), "gitdir: elsewhere\n");
+    check(Some(SkipReason::SubmoduleCheckout)).await;
+    fs::remove_dir_all(&sub).unwrap();
+    check(None).await;
+    fs::create_dir(&sub).unwrap();
+    check(None).await;
+    fs::remove_dir(&sub).unwrap();
+    write(&sub, "a file instead");
+    check(Some(SkipReason::Submodule)).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::output::{Canvas, Format, Show as _};
+use crate::render::notes;
 use crate::view::{ReportView, RunDetail, TaskReport};
 
 /// Commands that are suggested after a failure.
@@ -16,6 +17,9 @@ pub(in crate::commands) fn tell(app: &App, report: &ReportView) -> Result<Exit, 
         Format::Json | Format::Ndjson => app.console.show_one(report)?,
         Format::Table => {
             app.console.data(&closing(&app.console.out(), report))?;
+            for (note, keys) in notes(report) {
+                app.console.warn(&format!("{note} ({})", keys.join(", ")));
+            }
             for hint in next(report) {
                 app.console.hint(&hint);
             }

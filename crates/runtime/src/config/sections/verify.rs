@@ -18,7 +18,7 @@ pub struct Verify {
     pub enabled: bool,
     /// The commands to run. Default: found by looking at the project; an empty list means none.
     pub checks: Option<Vec<Check>>,
-    /// Whether an attempt that changed nothing fails.
+    /// Whether an attempt that changed nothing, or only the roadmap, fails.
     pub require_changes: bool,
     /// Whether uncommitted leftovers fail the attempt. Default: only when `run.auto_commit` is
     /// off, since Kapelle commits them otherwise.
