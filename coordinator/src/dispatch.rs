@@ -58,6 +58,8 @@ pub struct Engine {
 /// Something that this process wants of the loop.
 enum Ask {
     Decide(Box<Input>, oneshot::Sender<Reply>),
+    /// Something that nobody waits for.
+    Input(Box<Input>),
     Read(batch::Read),
     /// A finished run has to be in memory before the input makes sense.
     Recall(RunId, oneshot::Sender<Result<(), kapelle_store::Error>>),
@@ -210,6 +212,10 @@ impl<B: CoordinatorEnd> Dispatch<B> {
                 count = self.asks.recv_many(&mut asks, BATCH_MAX) => count > 0,
                 result = self.parts.bus.requests(&mut requests, BATCH_MAX) => result.is_ok(),
                 Ok(()) = self.online.changed() => true,
+                () = self.parts.bus.offers_lost() => {
+                    asks.push(Ask::Input(Box::new(Input::OffersLost)));
+                    true
+                }
                 () = tokio::time::sleep(due) => true,
             };
             if !open {
@@ -280,6 +286,7 @@ impl<B: CoordinatorEnd> Dispatch<B> {
         for ask in asks.drain(..) {
             match ask {
                 Ask::Decide(input, reply) => self.decide(&mut pending, *input, Some(reply)),
+                Ask::Input(input) => self.decide(&mut pending, *input, None),
                 // Reads see what is committed: they wait for this batch.
                 Ask::Read(read) => pending.reads.push(read),
                 Ask::Recall(run, reply) => drop(reply.send(self.recall(run).await)),
@@ -495,6 +502,7 @@ impl std::fmt::Debug for Ask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Decide(input, _) => f.debug_tuple("Decide").field(input).finish(),
+            Self::Input(input) => f.debug_tuple("Input").field(input).finish(),
             Self::Read(_) => f.write_str("Read"),
             Self::Recall(run, _) => f.debug_tuple("Recall").field(run).finish(),
         }

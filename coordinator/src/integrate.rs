@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kapelle_bus::Refusal;
+use kapelle_bus::freight::BlobReference;
 use kapelle_domain::attempt::{Check, Verdict, WorkResult};
 use kapelle_domain::engine::{Input, RefusalClass};
 use kapelle_domain::ids::{AttemptId, RunId};
@@ -61,6 +62,14 @@ pub type CheckTree = Arc<
         + Sync,
 >;
 
+/// Gets the blob of a reference into a new file. Injected, because what carries blobs is the
+/// business of whoever puts a coordinator together.
+pub type Fetch = Arc<
+    dyn Fn(BlobReference, PathBuf) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// What the integrator is made of.
 #[derive(Clone)]
 pub struct Integrator {
@@ -76,6 +85,8 @@ pub struct Integrator {
     pub clock: Clock,
     /// Rung when there may be something to integrate.
     pub bell: Arc<Notify>,
+    /// Gets results of workers on other machines.
+    pub fetch: Option<Fetch>,
 }
 
 impl fmt::Debug for Integrator {
@@ -96,6 +107,8 @@ struct Waiting {
     result: Option<WorkResult>,
     base: Option<String>,
     prepared: Option<Prepared>,
+    /// Whether its worker is on another machine.
+    remote: bool,
 }
 
 /// Why a result is not integrated now.
@@ -178,6 +191,7 @@ impl Integrator {
                         result: attempt.report.as_ref()?.result.clone(),
                         base: attempt.grant.as_ref()?.base.clone(),
                         prepared: prepared.clone(),
+                        remote: !attempt.grant.as_ref()?.embedded,
                     };
                     Some(((prepared.is_none(), task.record.since, task.id), waiting))
                 });
@@ -269,15 +283,37 @@ impl Integrator {
         if self.project.repository.resolve(&name).await?.as_ref() == Some(&announced) {
             return Ok(Some(Work { base, result: announced }));
         }
-        let path = PathBuf::from(&result.bundle);
+        let path = self.bundle(waiting, result).await?;
         let found =
-            self.project.repository.import_bundle(&path, &base, &name, BUNDLE_BYTES_MAX).await?;
+            self.project.repository.import_bundle(&path, &base, &name, BUNDLE_BYTES_MAX).await;
+        if waiting.remote {
+            // It can be got again for as long as it may be needed.
+            drop(tokio::fs::remove_file(&path).await);
+        }
+        let found = found?;
         if found != announced {
             return Err(Trouble::Work(
                 "the bundle holds another commit than was reported".to_owned(),
             ));
         }
         Ok(Some(Work { base, result: found }))
+    }
+
+    /// Where the bundle of a result lies on this machine.
+    async fn bundle(&self, waiting: &Waiting, result: &WorkResult) -> Result<PathBuf, Trouble> {
+        if !waiting.remote {
+            return Ok(PathBuf::from(&result.bundle));
+        }
+        // A worker on another machine has no business with paths of this one.
+        let reference: BlobReference =
+            result.bundle.parse().map_err(|error| Trouble::Work(Chain(&error).to_string()))?;
+        let fetch = self.fetch.as_ref().ok_or_else(|| {
+            Trouble::Machinery("results of other machines can't be got here".to_owned())
+        })?;
+        let path = self.project.state.join("results").join(reference.name.as_str());
+        drop(tokio::fs::remove_file(&path).await);
+        fetch(reference, path.clone()).await.map_err(Trouble::Machinery)?;
+        Ok(path)
     }
 
     /// The branch that results go to now; a branch of the run's own where the target can't move.
@@ -470,7 +506,7 @@ impl Integrator {
         let integrated = Input::Integrated { attempt: waiting.attempt, commit: commit.to_string() };
         self.tell(integrated).await?;
         self.forget_ref(waiting).await;
-        if let Some(result) = &waiting.result {
+        if let Some(result) = waiting.result.as_ref().filter(|_| !waiting.remote) {
             // The work is in the target; what only served to bring it there can go.
             drop(tokio::fs::remove_file(&result.bundle).await);
         }

@@ -9,6 +9,7 @@
 //! between, and what comes of it, is on disk before it is sent: see [`crate::spool`].
 
 mod agent;
+pub mod project;
 mod result;
 
 use std::collections::BTreeMap;
@@ -20,13 +21,14 @@ use std::time::Duration;
 use kapelle_bus::WorkerEnd;
 use kapelle_domain::attempt::{Outcome, Report};
 use kapelle_domain::engine::{Answer, Directives, Grant, Holder, WorkerRequest};
-use kapelle_git::{CommitId, Identity, Repository, Workspace};
+use kapelle_git::{CommitId, Identity, Workspace};
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config;
 use kapelle_runtime::telemetry::Chain;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use self::project::{Project, Source};
 use crate::process::Supervisor;
 use crate::spool;
 use crate::spool::attempt::{AttemptSpool, Owner};
@@ -36,8 +38,8 @@ use crate::verify::Verifier;
 /// Everything that attempts need, the same for all of a worker.
 #[derive(Debug)]
 pub struct Workshop {
-    /// The repository that clones are made of.
-    pub repository: Repository,
+    /// Where projects come from.
+    pub source: Source,
     /// Who agents' commits are by.
     pub identity: Identity,
     /// The agents, by name.
@@ -48,10 +50,8 @@ pub struct Workshop {
     pub silence: Option<Duration>,
     /// How results are checked.
     pub verifier: Verifier,
-    /// Whether what an agent left uncommitted is a failed check.
-    pub require_clean: bool,
-    /// Limits on what an agent prints and leaves.
-    pub limits: config::Limits,
+    /// How much of an agent's output is kept, in bytes.
+    pub output_bytes: u64,
     /// Which workspaces stay after the attempt.
     pub keep: config::KeepWorkspaces,
     /// Starts agents.
@@ -68,8 +68,6 @@ pub struct Workshop {
     pub results: PathBuf,
     /// Where attempts have their spools; absolute, and of this worker alone.
     pub spools: PathBuf,
-    /// The roadmap's path in the repository, if there is one: the integrator's to write.
-    pub roadmap: Option<String>,
     /// Marks every process of this project's attempts.
     pub marker: String,
     /// The clock.
@@ -93,6 +91,7 @@ pub(crate) struct Desk<'a, B> {
     pub(crate) holder: &'a Holder,
     pub(crate) grant: &'a Grant,
     pub(crate) workshop: &'a Workshop,
+    pub(crate) project: &'a Project,
     pub(crate) orders: &'a Orders,
     pub(crate) transcript: Transcript,
 }
@@ -123,7 +122,7 @@ impl Workshop {
     /// How much of an attempt's transcript may wait on disk: all that is kept of its agent's
     /// output, even where each character is written as two, and what the worker itself says.
     pub(crate) fn spool_quota(&self) -> u64 {
-        self.limits.output_bytes.0.saturating_mul(2).saturating_add(1 << 20)
+        self.output_bytes.saturating_mul(2).saturating_add(1 << 20)
     }
 
     async fn make_spool(&self, owner: Owner) -> Result<AttemptSpool, spool::Error> {
@@ -151,9 +150,19 @@ pub(crate) async fn run<B: WorkerEnd>(
     };
     let (transcript, delivery) =
         Transcript::begin(bus.clone(), holder.clone(), workshop.clock.clone(), spool);
-    let desk = Desk { bus, holder, grant, workshop, orders, transcript };
-    let report = make(&desk).await;
-    desk.transcript.close();
+    let report = match workshop.source.open(grant).await {
+        Ok(project) => {
+            let transcript = transcript.clone();
+            let project = &*project;
+            make(&Desk { bus, holder, grant, workshop, project, orders, transcript }).await
+        }
+        Err(report) => {
+            transcript.say(&report.summary);
+            transcript.keep_report(report.clone()).await;
+            Some(report)
+        }
+    };
+    transcript.close();
     Made { report, delivery: Some(delivery) }
 }
 
@@ -194,7 +203,7 @@ async fn prepare<'w, B>(
     // Left by an attempt of the same name that was cut off.
     drop(kapelle_git::remove_tree(&directory).await);
     let workspace =
-        desk.workshop.repository.private_clone(&base, &directory, &desk.workshop.identity).await;
+        desk.project.repository.private_clone(&base, &directory, &desk.workshop.identity).await;
     let workspace = workspace.map_err(|error| {
         let outcome = match error {
             kapelle_git::Error::UnknownCommit { .. } => Outcome::Unrunnable,

@@ -77,15 +77,17 @@ pub enum Error {
 /// Carries by blobs.
 #[derive(Debug)]
 pub struct BlobCarrier<S> {
-    store: S,
+    bases: S,
+    results: S,
     scratch: PathBuf,
 }
 
 impl<S: BlobStore> BlobCarrier<S> {
-    /// A carrier that keeps what is under way in `scratch`, which must be this worker's alone.
+    /// A carrier that gets history from `bases`, puts results into `results`, and keeps what is
+    /// under way in `scratch`, which must be this worker's alone.
     #[must_use]
-    pub fn new(store: S, scratch: PathBuf) -> Self {
-        Self { store, scratch }
+    pub fn new(bases: S, results: S, scratch: PathBuf) -> Self {
+        Self { bases, results, scratch }
     }
 
     async fn bring(
@@ -118,7 +120,7 @@ impl<S: BlobStore> BlobCarrier<S> {
     async fn import(&self, cache: &Repository, repository: &str) -> Result<(), Error> {
         let file = self.file("index")?;
         let index = async {
-            let blob = self.store.get(&Index::name(repository)?, &file).await?;
+            let blob = self.bases.get(&Index::name(repository)?, &file).await?;
             let not_genuine = || Error::NotGenuine { name: "the index".to_owned() };
             if blob.bytes > INDEX_BYTES_MAX {
                 return Err(not_genuine());
@@ -137,7 +139,7 @@ impl<S: BlobStore> BlobCarrier<S> {
             let name = Index::pack_name(repository, pack.number)?;
             let file = self.file("pack")?;
             let imported = async {
-                let blob = self.store.get(&name, &file).await?;
+                let blob = self.bases.get(&name, &file).await?;
                 if !is_genuine(&blob, pack.hash) {
                     return Err(Error::NotGenuine { name: name.as_str().to_owned() });
                 }
@@ -172,7 +174,7 @@ impl<S: BlobStore + fmt::Debug> Carrier for BlobCarrier<S> {
     fn send<'a>(&'a self, name: &'a str, file: &'a Path) -> Carrying<'a, String> {
         Box::pin(async move {
             let name = BlobName::new(name)?;
-            let hash = self.store.put(&name, file).await?.hash;
+            let hash = self.results.put(&name, file).await?.hash;
             Ok(BlobReference { name, hash }.to_string())
         })
     }
@@ -181,7 +183,7 @@ impl<S: BlobStore + fmt::Debug> Carrier for BlobCarrier<S> {
         Box::pin(async move {
             let malformed = || Error::NotGenuine { name: reference.to_owned() };
             let reference: BlobReference = reference.parse().map_err(|_| malformed())?;
-            let blob = self.store.get(&reference.name, to).await?;
+            let blob = self.results.get(&reference.name, to).await?;
             if is_genuine(&blob, reference.hash) {
                 return Ok(());
             }

@@ -20,7 +20,8 @@ use kapelle_bus::{Poke, Pokes as _, Refusal, Taken as _, WorkerEnd};
 use kapelle_domain::engine::{Answer, Claim, Holder, Rejection, Standing, Verdict, WorkerRequest};
 use kapelle_domain::ids::{AttemptId, Fence, RequestId, SessionEpoch, Timestamp, WorkerId};
 use kapelle_domain::placement::Class;
-use kapelle_domain::worker::{Held, Registration};
+use kapelle_domain::worker::{Duty, Held, Registration};
+use kapelle_runtime::clock::Clock;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,9 @@ const REPEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 
 /// How long a worker that is to stop at once tries to be heard.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long before its attempts may be lost, at most, an unheard worker ends them.
+const FENCE_MARGIN_MAX: Duration = Duration::from_secs(30);
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -59,6 +63,9 @@ pub enum Error {
     /// Another process has taken over the worker's name.
     #[error("another worker registered as {0}")]
     Superseded(WorkerId),
+    /// The coordinator has given the worker up; it has to register again.
+    #[error("the coordinator has given up worker {0}")]
+    Forgotten(WorkerId),
     /// The coordinator refuses the worker.
     #[error("the coordinator refuses the worker")]
     Refused(#[source] Rejection),
@@ -80,6 +87,8 @@ struct Session<B> {
     ending: CancellationToken,
     /// The worker is to stop at once.
     stop: CancellationToken,
+    /// An operator wants it to finish what it has and leave.
+    drained: CancellationToken,
     /// A report lies in its spool that the coordinator could not record.
     owes: AtomicBool,
 }
@@ -88,6 +97,8 @@ struct Session<B> {
 struct Live {
     holder: Holder,
     orders: Orders,
+    /// How long the worker may go unheard before somebody else may have the attempt.
+    lost_after: Duration,
 }
 
 impl<B: WorkerEnd> Worker<B> {
@@ -107,7 +118,8 @@ impl<B: WorkerEnd> Worker<B> {
         let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
         let mut services = JoinSet::new();
         services.spawn(listen(Arc::clone(&session)));
-        services.spawn(beat(Arc::clone(&session), self.heartbeat));
+        let clock = self.workshop.clock.clone();
+        services.spawn(beat(Arc::clone(&session), self.heartbeat, clock));
         ending::settle_the_past(&session, &mut found, &standing.verdicts).await;
         let mut attempts: JoinSet<()> = JoinSet::new();
         for found in found {
@@ -121,6 +133,7 @@ impl<B: WorkerEnd> Worker<B> {
         let ended = loop {
             tokio::select! {
                 () = drain.cancelled() => break Ok(()),
+                () = session.drained.cancelled() => break Ok(()),
                 () = stop.cancelled() => break Ok(()),
                 taken = next_offer(&session, &slots) => {
                     let (taken, slot) = match taken {
@@ -171,6 +184,7 @@ impl<B: WorkerEnd> Worker<B> {
                     late: Semaphore::new(LATE_TRANSCRIPTS_MAX),
                     ending: CancellationToken::new(),
                     stop: stop.clone(),
+                    drained: CancellationToken::new(),
                     owes: AtomicBool::new(false),
                 };
                 Ok((session, standing))
@@ -244,7 +258,7 @@ async fn take<B: WorkerEnd>(
         Err(_) => return taken.hand_back(Duration::ZERO).await,
     };
     taken.settle().await;
-    let (holder, orders) = session.hold(grant.attempt, grant.fence, stop);
+    let (holder, orders) = session.hold(grant.attempt, grant.fence, grant.lost_after, stop);
     let made = attempt::run(&session.bus, &holder, &grant, &workshop, &orders).await;
     ending::conclude(&session, holder, made, Some(slot)).await;
 }
@@ -255,11 +269,17 @@ impl<B> Session<B> {
     }
 
     /// Takes note that the worker holds an attempt, until it is removed from [`Self::held`].
-    fn hold(&self, attempt: AttemptId, fence: Fence, stop: CancellationToken) -> (Holder, Orders) {
+    fn hold(
+        &self,
+        attempt: AttemptId,
+        fence: Fence,
+        lost_after: Duration,
+        stop: CancellationToken,
+    ) -> (Holder, Orders) {
         let holder = self.holder(attempt, fence);
         let look = Arc::new(Notify::new());
         let orders = Orders { look, fenced: CancellationToken::new(), stop };
-        let live = Live { holder: holder.clone(), orders: orders.clone() };
+        let live = Live { holder: holder.clone(), orders: orders.clone(), lost_after };
         self.held().insert(attempt, Arc::new(live));
         (holder, orders)
     }
@@ -293,7 +313,12 @@ async fn listen<B: WorkerEnd>(session: Arc<Session<B>>) -> Result<(), Error> {
 }
 
 /// Proves life, and follows the verdicts that come back.
-async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result<(), Error> {
+async fn beat<B: WorkerEnd>(
+    session: Arc<Session<B>>,
+    every: Duration,
+    clock: Clock,
+) -> Result<(), Error> {
+    let mut heard_at = Timestamp(clock.now());
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -301,6 +326,7 @@ async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result
             _ = ticks.tick() => {}
             () = session.hailed.notified() => {}
         }
+        fence_the_unheard(&session, Timestamp(clock.now()).since(heard_at));
         let held: Vec<Held> = session
             .held()
             .values()
@@ -308,8 +334,14 @@ async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result
             .collect();
         let (worker, epoch) = (session.worker.clone(), session.epoch);
         let request = WorkerRequest::Heartbeat { worker, session: epoch, held };
+        // From when it was sent: how long the answer took says nothing of us.
+        let sent_at = Timestamp(clock.now());
         match session.bus.request(request).await {
-            Ok(Ok(Answer::Heard(Standing { verdicts, classes, duty: _ }))) => {
+            Ok(Ok(Answer::Heard(Standing { verdicts, classes, duty }))) => {
+                heard_at = sent_at;
+                if duty == Duty::Draining {
+                    session.drained.cancel();
+                }
                 for verdict in verdicts {
                     obey(&session, verdict.attempt, verdict.verdict);
                 }
@@ -322,12 +354,25 @@ async fn beat<B: WorkerEnd>(session: Arc<Session<B>>, every: Duration) -> Result
             Ok(Err(Refusal::Rejected(Rejection::SupersededSession { worker }))) => {
                 return Err(Error::Superseded(worker));
             }
+            Ok(Err(Refusal::Rejected(Rejection::UnknownWorker { worker }))) => {
+                return Err(Error::Forgotten(worker));
+            }
             Ok(Ok(_) | Err(_)) => {}
             Err(kapelle_bus::Error::Closed) => return Err(Error::Bus(kapelle_bus::Error::Closed)),
             Err(kapelle_bus::Error::NoAnswer) => {}
             Err(error @ kapelle_bus::Error::Refused { .. }) => {
                 tracing::warn!(%error, "a heartbeat was refused");
             }
+        }
+    }
+}
+
+/// Ends what may soon be somebody else's, because nobody has heard of this worker for so long.
+fn fence_the_unheard<B>(session: &Session<B>, unheard: Duration) {
+    for live in session.held().values() {
+        let margin = (live.lost_after / 5).min(FENCE_MARGIN_MAX);
+        if unheard >= live.lost_after.saturating_sub(margin) {
+            live.orders.fenced.cancel();
         }
     }
 }

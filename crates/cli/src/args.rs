@@ -6,8 +6,8 @@ use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser as
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, demo, doctor, events, feedback, goal, init, interactive, logs, meta, report, resume,
-    roadmap, run, runs, server, show, status, steer, stop, store, why, workers,
+    config, demo, doctor, events, feedback, fleet, goal, init, interactive, logs, meta, report,
+    resume, roadmap, run, runs, server, show, status, steer, stop, store, why, workers,
 };
 use crate::output::{Color, Format, Settings};
 
@@ -180,6 +180,10 @@ pub enum Command {
     Up(server::UpArgs),
     /// End the coordinator that stays
     Down(server::DownArgs),
+    /// Start a coordinator for workers on other machines
+    Coordinator(fleet::CoordinatorArgs),
+    /// Run agents on this machine for a coordinator elsewhere
+    Worker(fleet::WorkerArgs),
     /// Print completions for a shell
     Completions(meta::CompletionsArgs),
     /// Print the manual page

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod doctor;
 pub mod events;
 pub mod feedback;
+pub mod fleet;
 pub mod goal;
 mod home;
 pub mod init;
@@ -71,6 +72,8 @@ pub async fn run(command: Option<Command>, app: &App) -> Result<Exit, Error> {
         Command::Store(args) => args.run(app).await,
         Command::Up(args) => args.run(app).await,
         Command::Down(args) => args.run(app).await,
+        Command::Coordinator(args) => args.run(app).await,
+        Command::Worker(args) => args.run(app).await,
         Command::Completions(args) => args.run(app),
         Command::Man(args) => args.run(app),
         Command::Schema(args) => args.run(app),

@@ -6,6 +6,7 @@
 //! something up answers that command alone, and the others wait the moment until it is gone.
 
 mod error;
+pub mod fleet;
 mod group;
 mod local;
 

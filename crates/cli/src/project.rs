@@ -63,6 +63,12 @@ impl Project {
         Ok(Self { root, loaded, environment })
     }
 
+    /// A project whose configuration is known.
+    #[must_use]
+    pub fn with(root: PathBuf, loaded: Loaded, environment: BTreeMap<OsString, OsString>) -> Self {
+        Self { root, loaded, environment }
+    }
+
     /// The root of the repository.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -33,6 +33,7 @@ pub use layer::{Origin, Override};
 pub use sections::agents::{Agent, Driver, PromptDelivery, Protocol};
 pub use sections::integrate::{Integrate, Target};
 pub use sections::limits::Limits;
+pub use sections::nats::Nats;
 pub use sections::project::Project;
 pub use sections::retry::Retry;
 pub use sections::run::{Mode, Run};
@@ -87,6 +88,8 @@ pub struct Config {
     pub server: Server,
     /// Durable state.
     pub store: Store,
+    /// The server that a coordinator and workers on other machines meet at.
+    pub nats: Nats,
 }
 
 impl Default for Config {
@@ -103,6 +106,7 @@ impl Default for Config {
             timeouts: Timeouts::default(),
             server: Server::default(),
             store: Store::default(),
+            nats: Nats::default(),
         }
     }
 }
@@ -184,6 +188,7 @@ impl Config {
             ("timeouts", self.timeouts.validate()),
             ("server", self.server.validate()),
             ("store", self.store.validate()),
+            ("nats", self.nats.validate()),
         ];
         for (section, result) in sections {
             result.map_err(|invalid| invalid.under(section))?;

@@ -121,7 +121,8 @@ fn spec<B>(
         Driver::Command => agent.command.iter().map(OsString::from).collect(),
         Driver::Scripted => {
             let script = agent.script.clone().unwrap_or_default();
-            let script = desk.workshop.repository.root().join(script);
+            let root = desk.workshop.source.root().unwrap_or(&workspace.tree);
+            let script = root.join(script);
             vec![desk.workshop.exe.clone().into(), "__scripted".into(), script.into()]
         }
     };
@@ -143,7 +144,7 @@ fn spec<B>(
         ProcessSpec::new(words.next().unwrap_or_default(), &workspace.tree, desk.marker());
     spec.args = words.collect();
     spec.stdin = stdin;
-    spec.output_limit = usize::try_from(desk.workshop.limits.output_bytes.0).unwrap_or(usize::MAX);
+    spec.output_limit = usize::try_from(desk.workshop.output_bytes).unwrap_or(usize::MAX);
     spec.env = environment(desk, agent, prompt_file);
     kapelle_git::confine(&mut spec.env, &workspace.tree);
     Ok(spec)

@@ -15,7 +15,7 @@ use super::Desk;
 use super::agent::{AgentEnd, Stopped, Word};
 use crate::agent_line::{EndOutcome, FailureKind};
 use crate::process::Ended;
-use crate::verify::{Subject, note, verdict_of};
+use crate::verify::{Subject, Verifier, note, verdict_of};
 
 /// The longest message of a result's commit that is taken from the task's title.
 const SUBJECT_BYTES_MAX: usize = 100;
@@ -81,10 +81,11 @@ async fn snapshot<B>(
     workspace: &Workspace,
 ) -> Result<Snapshot, kapelle_git::Error> {
     let workshop = desk.workshop;
+    let bounds = &desk.project.settings.limits;
     let limits = Limits {
-        files: workshop.limits.workspace_files,
-        file_bytes: workshop.limits.workspace_bytes.0,
-        total_bytes: workshop.limits.workspace_bytes.0,
+        files: bounds.workspace_files,
+        file_bytes: bounds.workspace_bytes.0,
+        total_bytes: bounds.workspace_bytes.0,
     };
     let title = kapelle_domain::prompt::head(&desk.grant.title, SUBJECT_BYTES_MAX);
     let commit = NewCommit {
@@ -92,14 +93,14 @@ async fn snapshot<B>(
         identity: workshop.identity.clone(),
         seconds: workshop.clock.now() / 1000,
     };
-    workshop.repository.snapshot(workspace, &limits, &commit).await
+    desk.project.repository.snapshot(workspace, &limits, &commit).await
 }
 
 /// Lays the result where the coordinator finds it. `None` when nothing changed.
 async fn keep<B>(
     desk: &Desk<'_, B>,
     snapshot: &Snapshot,
-) -> Result<Option<WorkResult>, kapelle_git::Error> {
+) -> Result<Option<WorkResult>, crate::carrier::Error> {
     if snapshot.changed.is_empty() {
         return Ok(None);
     }
@@ -109,10 +110,20 @@ async fn keep<B>(
     let sum = |count: fn(&kapelle_git::ChangedPath) -> Option<u64>| {
         snapshot.changed.iter().filter_map(count).fold(0, u64::saturating_add)
     };
+    let name = format!("result-{}-{}", desk.slug(), desk.grant.fence);
+    let bundle = match desk.workshop.source.send(&name, &path).await {
+        None => path.to_string_lossy().into_owned(),
+        Some(sent) => {
+            let sent = sent?;
+            // It is where the project is; this copy serves nobody.
+            drop(std::fs::remove_file(&path));
+            sent
+        }
+    };
     Ok(Some(WorkResult {
         commit: snapshot.commit.to_string(),
         base: snapshot.base.to_string(),
-        bundle: path.to_string_lossy().into_owned(),
+        bundle,
         bundle_bytes,
         files_changed: u32::try_from(snapshot.changed.len()).unwrap_or(u32::MAX),
         lines_added: sum(|path| path.added),
@@ -147,12 +158,12 @@ fn exit_check(ended: &AgentEnd) -> Check {
 
 /// What can be said of the result without running anything.
 fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
-    let settings = &desk.workshop.verifier.settings;
+    let settings = &desk.project.settings.verify;
     let mut checks = Vec::new();
     if settings.require_changes {
-        checks.push(changes_check(&snapshot.changed, desk.workshop.roadmap.as_deref()));
+        checks.push(changes_check(&snapshot.changed, desk.project.settings.roadmap.as_deref()));
     }
-    if desk.workshop.require_clean {
+    if desk.project.settings.require_clean {
         checks.push(match &snapshot.agent_committed {
             AgentCommit::Clean => check("git clean", Verdict::Pass, "everything is committed"),
             AgentCommit::Uncommitted { paths } => {
@@ -240,8 +251,8 @@ fn changes_check(changed: &[ChangedPath], roadmap: Option<&str>) -> Check {
 /// Where it is asked for: the agent must have ticked every task of its work stream in its copy of
 /// the roadmap.
 fn roadmap_check<B>(desk: &Desk<'_, B>, workspace: &Workspace) -> Option<Check> {
-    let path =
-        desk.workshop.roadmap.as_ref().filter(|_| desk.workshop.verifier.settings.roadmap)?;
+    let settings = &desk.project.settings;
+    let path = settings.roadmap.as_ref().filter(|_| settings.verify.roadmap)?;
     let name = "roadmap tasks";
     let file = workspace.tree.join(path);
     // The agent may have put anything there; only a plain file of sane size is read.
@@ -276,7 +287,7 @@ async fn run_checks<B>(
     workspace: &Workspace,
     snapshot: &Snapshot,
 ) -> Vec<Check> {
-    match desk.workshop.repository.mend_clone(workspace, snapshot).await {
+    match desk.project.repository.mend_clone(workspace, snapshot).await {
         Ok(true) => desk.transcript.say("the agent removed or replaced its `.git`; it is restored"),
         Ok(false) => {}
         Err(error) => return vec![check("workspace", Verdict::Unknown, Chain(&error).to_string())],
@@ -285,10 +296,12 @@ async fn run_checks<B>(
     let say = move |line: String| transcript.say(&line);
     let subject = Subject {
         tree: &workspace.tree,
-        repository: &desk.workshop.repository,
+        repository: &desk.project.repository,
         base: &workspace.base,
     };
-    desk.workshop.verifier.check(subject, &desk.marker(), say).await
+    let settings = desk.project.settings.verify.clone();
+    let verifier = Verifier { settings, ..desk.workshop.verifier.clone() };
+    verifier.check(subject, &desk.marker(), say).await
 }
 
 fn report<B>(

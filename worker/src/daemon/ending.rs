@@ -61,7 +61,7 @@ pub(super) async fn hand_in<B: WorkerEnd>(
     let Held { attempt, fence } = found.spool.owner().held();
     tracing::info!(%attempt, finished = found.report.is_some(), "an earlier process has left an attempt");
     let holder = match found.report {
-        Some(_) => session.hold(attempt, fence, CancellationToken::new()).0,
+        Some(_) => session.hold(attempt, fence, Duration::MAX, CancellationToken::new()).0,
         None => session.holder(attempt, fence),
     };
     let delivery = Delivery::resume(session.bus.clone(), holder.clone(), clock, found.spool);

@@ -15,6 +15,7 @@ use pretty_assertions::assert_eq;
 use tempfile::TempDir;
 
 use super::*;
+use crate::attempt::project::{Project, Settings, Source};
 use crate::process::Supervisor;
 use crate::spool::attempt::{AttemptSpool, Owner};
 use crate::verify::Verifier;
@@ -67,7 +68,15 @@ impl Stage {
         let supervisor = Arc::new(Supervisor::new(Path::new("/nonexistent")));
         let clock = Clock::system();
         let workshop = Workshop {
-            repository: Repository::discover(state).await.unwrap(),
+            source: Source::Here(Arc::new(Project {
+                repository: Repository::discover(state).await.unwrap(),
+                settings: Settings {
+                    verify: config::Verify::default(),
+                    require_clean: false,
+                    limits: config::Limits::default(),
+                    roadmap: None,
+                },
+            })),
             identity: Identity::new("Worker", "worker@example.org").unwrap(),
             agents: BTreeMap::new(),
             agent_limit: None,
@@ -78,8 +87,7 @@ impl Stage {
                 environment: BTreeMap::new(),
                 clock: clock.clone(),
             },
-            require_clean: false,
-            limits: config::Limits::default(),
+            output_bytes: config::Limits::default().output_bytes.0,
             keep: config::KeepWorkspaces::Never,
             supervisor,
             exe: "/nonexistent".into(),
@@ -88,7 +96,6 @@ impl Stage {
             kept: state.join("kept"),
             results: state.join("results"),
             spools: self.spools(),
-            roadmap: None,
             marker: "kapelle-test-".to_owned(),
             clock,
         };

@@ -76,7 +76,7 @@ impl UpArgs {
     }
 }
 
-async fn end(hosted: &Hosted, interrupts: &mut Interrupts) -> Result<Exit, Error> {
+pub(super) async fn end(hosted: &Hosted, interrupts: &mut Interrupts) -> Result<Exit, Error> {
     let ending = tokio::select! {
         ending = hosted.finish(How::Drain) => ending?,
         () = interrupts.next() => hosted.finish(How::Stop).await?,
@@ -84,7 +84,7 @@ async fn end(hosted: &Hosted, interrupts: &mut Interrupts) -> Result<Exit, Error
     Ok(if ending.failed { Exit::Failure } else { Exit::Ok })
 }
 
-fn greet(app: &App, project: &Project) -> Result<(), Error> {
+pub(super) fn greet(app: &App, project: &Project) -> Result<(), Error> {
     let canvas = app.console.out();
     let mut text = format!(
         "{} {}\n  socket  {}\n",

@@ -48,6 +48,18 @@ pub enum Error {
     /// The configuration names a token that can't be read.
     #[error("the token can't be read")]
     ConfiguredToken(#[source] kapelle_runtime::config::Error),
+    /// NATS can't be used.
+    #[error("NATS can't be used")]
+    Nats(#[source] kapelle_bus::nats::Error),
+    /// The place for what travels between machines can't be used.
+    #[error("what travels between machines can't be kept")]
+    Blobs(#[source] kapelle_bus::blob::BlobError),
+    /// A name or a setting of the fleet that can't be.
+    #[error("{0}")]
+    Setting(String),
+    /// The worker can't go on.
+    #[error("the worker can't go on")]
+    Worker(#[source] kapelle_worker::daemon::Error),
     /// The client can't be made.
     #[error("{0}")]
     Client(String),
@@ -62,11 +74,15 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Store(_) | Self::Dispatch(_) | Self::Socket(_) | Self::Client(_) => {
-                Exit::Unreachable
-            }
-            Self::Author(_) | Self::ConfiguredToken(_) => Exit::Usage,
-            Self::Repository(_)
+            Self::Store(_)
+            | Self::Dispatch(_)
+            | Self::Socket(_)
+            | Self::Nats(_)
+            | Self::Blobs(_)
+            | Self::Client(_) => Exit::Unreachable,
+            Self::Author(_) | Self::ConfiguredToken(_) | Self::Setting(_) => Exit::Usage,
+            Self::Worker(_)
+            | Self::Repository(_)
             | Self::Directory { .. }
             | Self::OwnExecutable(_)
             | Self::Token { .. } => Exit::Failure,
@@ -86,6 +102,10 @@ impl Error {
             Self::OwnExecutable(_) => "own_executable",
             Self::Author(_) => "author",
             Self::Token { .. } | Self::ConfiguredToken(_) => "token",
+            Self::Nats(_) => "nats",
+            Self::Blobs(_) => "blobs",
+            Self::Setting(_) => "setting",
+            Self::Worker(_) => "worker",
             Self::Client(_) => "client",
         }
     }
@@ -103,7 +123,11 @@ impl Error {
             Self::Store(kapelle_store::Error::Corrupt { .. }) => {
                 "`kapelle store restore FILE` puts a backup in its place and keeps this one"
             }
+            Self::Nats(error) => error.hint(),
             Self::Repository(_)
+            | Self::Blobs(_)
+            | Self::Setting(_)
+            | Self::Worker(_)
             | Self::Store(_)
             | Self::Dispatch(_)
             | Self::Socket(_)

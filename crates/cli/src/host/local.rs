@@ -6,10 +6,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kapelle_bus::memory;
+use kapelle_bus::{CoordinatorEnd, memory};
 use kapelle_coordinator::dispatch::{self, Dispatch};
 use kapelle_coordinator::http::{self, Access, Reach, Stale, Token};
-use kapelle_coordinator::integrate::{CheckTree, Integrator};
+use kapelle_coordinator::integrate::{CheckTree, Fetch, Integrator};
 use kapelle_coordinator::project::Project as Served;
 use kapelle_coordinator::service::{self, Service};
 use kapelle_coordinator::transcripts::Transcripts;
@@ -23,6 +23,7 @@ use kapelle_runtime::identity;
 use kapelle_runtime::telemetry::Chain;
 use kapelle_store::{Mode, OpenOptions, Store};
 use kapelle_worker::attempt::Workshop;
+use kapelle_worker::attempt::project::{Project as Worked, Settings, Source};
 use kapelle_worker::daemon::Worker;
 use kapelle_worker::process::{Supervisor, sweep_strays};
 use kapelle_worker::spool::attempt::{Reported, reported};
@@ -53,7 +54,7 @@ pub struct Hosted {
     store: Arc<Store>,
     socket: PathBuf,
     /// Held so that the bus stays open where no worker is started.
-    _bus: memory::MemoryWorker,
+    bus: Option<memory::MemoryWorker>,
     /// Makes attempts.
     worker: Group,
     /// Integrates results.
@@ -61,13 +62,27 @@ pub struct Hosted {
     /// Answers requests.
     server: Group,
     /// Decides, and keeps what is to be kept.
-    core: Group,
+    pub(super) core: Group,
     /// Work is to be ended, not waited for.
     kill: CancellationToken,
     alarm: Alarm,
 }
 
 impl Hosted {
+    pub(super) fn new(ground: &Ground, socket: PathBuf) -> Self {
+        Self {
+            store: Arc::clone(&ground.store),
+            socket,
+            bus: None,
+            worker: Group::default(),
+            merges: Group::default(),
+            server: Group::default(),
+            core: Group::default(),
+            kill: CancellationToken::new(),
+            alarm: Alarm::default(),
+        }
+    }
+
     /// Ends it; waits until it has. A second call may only be more urgent than the first, whose
     /// future may have been dropped.
     ///
@@ -97,12 +112,12 @@ impl Hosted {
 }
 
 /// The places of a project's state.
-struct Places {
+pub(super) struct Places {
     root: PathBuf,
 }
 
 impl Places {
-    fn sub(&self, name: &str) -> PathBuf {
+    pub(super) fn sub(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
@@ -119,9 +134,9 @@ impl Places {
 }
 
 /// Everything that several parts need.
-struct Ground {
-    project: Served,
-    places: Places,
+pub(super) struct Ground {
+    pub(super) project: Served,
+    pub(super) places: Places,
     store: Arc<Store>,
     clock: Clock,
     author: Identity,
@@ -141,23 +156,33 @@ struct Ground {
 pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error> {
     let ground = prepare(project).await?;
     let (coordinator_end, worker_end) = memory::bus();
-    let hosted = Hosted {
-        store: Arc::clone(&ground.store),
-        socket: socket_for(project, need),
-        _bus: worker_end.clone(),
-        worker: Group::default(),
-        merges: Group::default(),
-        server: Group::default(),
-        core: Group::default(),
-        kill: CancellationToken::new(),
-        alarm: Alarm::default(),
-    };
+    let mut hosted = Hosted::new(&ground, socket_for(project, need));
+    hosted.bus = Some(worker_end.clone());
+    let (engine, bell) = open(project, role(need), &ground, coordinator_end, &hosted).await?;
+    if need == Need::Work {
+        integrate(&ground, engine, bell, None, &hosted);
+        let worker = worker(ground, worker_end);
+        let work = worker.run(hosted.worker.end.clone(), hosted.kill.clone());
+        hosted.worker.run("worker", work, &hosted.alarm);
+    }
+    Ok(hosted)
+}
+
+/// Starts what every coordinator has, whatever its bus: the loop, the transcripts, the service.
+/// Also gives the bell that is rung when there is something to integrate.
+pub(super) async fn open<C: CoordinatorEnd>(
+    project: &Project,
+    role: &'static str,
+    ground: &Ground,
+    bus: C,
+    hosted: &Hosted,
+) -> Result<(dispatch::Engine, Arc<Notify>), Error> {
     let bell = Arc::new(Notify::new());
     let parts = dispatch::Parts {
         store: Arc::clone(&ground.store),
         limits: ground.project.limits(),
         reported: ground.reported.iter().map(|reported| reported.held).collect(),
-        bus: coordinator_end.clone(),
+        bus: bus.clone(),
         clock: ground.clock.clone(),
         seed: identity::seed(),
         merges: Arc::clone(&bell),
@@ -171,43 +196,53 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
         transcripts: transcripts.clone(),
         clock: ground.clock.clone(),
         identity: Arc::new(identity::Identity::new(ground.clock.clone())),
-        role: role(need),
+        role,
         shutdown: hosted.alarm.wanted.clone(),
     });
-    serve(project, need, service, &hosted).await?;
+    serve(project, role != READER && role != WRITER, service, hosted).await?;
     hosted.core.run("dispatch", loop_.run(hosted.core.end.clone()), &hosted.alarm);
-    let collected = transcripts.collect(coordinator_end);
+    let collected = transcripts.collect(bus);
     let until = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move { until.run_until_cancelled(collected).await });
     hosted.core.tasks.spawn(checkpoints(Arc::clone(&ground.store), hosted.core.end.clone()));
     clear_results(&engine, &ground.places.sub("results"), ground.reported.clone()).await?;
     clear_refs(&engine, &ground.project.repository).await?;
-    if need == Need::Work {
-        let integrator = Integrator {
-            project: ground.project.clone(),
-            engine,
-            check: check_tree(&ground),
-            identity: ground.author.clone(),
-            clock: ground.clock.clone(),
-            bell,
-        };
-        hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
-        let worker = worker(ground, worker_end);
-        let work = worker.run(hosted.worker.end.clone(), hosted.kill.clone());
-        hosted.worker.run("worker", work, &hosted.alarm);
-    }
-    Ok(hosted)
+    Ok((engine, bell))
 }
+
+/// Starts the merge queue. `fetch` gets results of workers on other machines.
+pub(super) fn integrate(
+    ground: &Ground,
+    engine: dispatch::Engine,
+    bell: Arc<Notify>,
+    fetch: Option<Fetch>,
+    hosted: &Hosted,
+) {
+    let integrator = Integrator {
+        project: ground.project.clone(),
+        engine,
+        check: check_tree(ground),
+        identity: ground.author.clone(),
+        clock: ground.clock.clone(),
+        bell,
+        fetch,
+    };
+    hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
+}
+
+/// The roles of coordinators that a command starts for itself alone.
+const READER: &str = "reader";
+const WRITER: &str = "writer";
 
 fn role(need: Need) -> &'static str {
     match need {
-        Need::Read => "reader",
-        Need::Write => "writer",
+        Need::Read => READER,
+        Need::Write => WRITER,
         Need::Work => "run",
     }
 }
 
-async fn prepare(project: &Project) -> Result<Ground, Error> {
+pub(super) async fn prepare(project: &Project) -> Result<Ground, Error> {
     let repository = Repository::discover(project.root()).await.map_err(Error::Repository)?;
     let places = Places { root: project.state_directory() };
     places.prepare()?;
@@ -361,7 +396,7 @@ async fn author(config: &Config, repository: &Repository) -> Result<Identity, Er
 }
 
 /// The environment of agents and checks: ours, without what is Kapelle's own.
-fn environment(ours: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+pub(super) fn environment(ours: &BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
     let own = |name: &OsString| name.as_encoded_bytes().starts_with(b"KAPELLE_");
     ours.iter()
         .filter(|(name, _)| !own(name))
@@ -381,7 +416,7 @@ fn socket_for(project: &Project, need: Need) -> PathBuf {
 
 async fn serve(
     project: &Project,
-    need: Need,
+    is_public: bool,
     service: Service,
     hosted: &Hosted,
 ) -> Result<(), Error> {
@@ -390,7 +425,7 @@ async fn serve(
     let router = http::router(service.clone(), Access::Socket);
     hosted.server.tasks.spawn(unix.serve(router, until.clone()));
     let server = &project.config().server;
-    let Some(address) = server.listen.filter(|_| need == Need::Work) else { return Ok(()) };
+    let Some(address) = server.listen.filter(|_| is_public) else { return Ok(()) };
     let reach = if server.allow_remote { Reach::Anywhere } else { Reach::Loopback };
     let tcp = http::bind_tcp(address, reach).await.map_err(Error::Socket)?;
     let bound = match tcp.address() {
@@ -451,14 +486,21 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         ..Registration::new(WorkerId("local".to_owned()), slots, agents)
     };
     let workshop = Workshop {
-        repository: ground.project.repository.clone(),
+        source: Source::Here(Arc::new(Worked {
+            repository: ground.project.repository.clone(),
+            settings: Settings {
+                verify: config.verify.clone(),
+                require_clean: config.require_clean(),
+                limits: config.limits.clone(),
+                roadmap: ground.project.roadmap_path().map(|path| path.display().to_string()),
+            },
+        })),
         identity: ground.author,
         agents: config.agents.clone(),
         agent_limit: config.timeouts.attempt.map(|limit| limit.0),
         silence: config.timeouts.no_progress.map(|limit| limit.0),
         verifier: ground.verifier,
-        require_clean: config.require_clean(),
-        limits: config.limits.clone(),
+        output_bytes: config.limits.output_bytes.0,
         keep: config.store.keep_workspaces,
         supervisor: ground.supervisor,
         exe: ground.exe,
@@ -467,7 +509,6 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         kept: ground.places.sub("kept"),
         results: ground.places.sub("results"),
         spools: ground.places.sub(SPOOLS),
-        roadmap: ground.project.roadmap_path().map(|path| path.display().to_string()),
         marker: ground.marker,
         clock: ground.clock,
     };

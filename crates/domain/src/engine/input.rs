@@ -89,6 +89,8 @@ pub enum Input {
         /// Why, in words for people.
         reason: String,
     },
+    /// Offers that were published may have been lost on their way.
+    OffersLost,
     /// The coordinator has started over a store that may hold unfinished work.
     Recover {
         /// The attempts of this machine whose final reports lie on its disk: their workers will

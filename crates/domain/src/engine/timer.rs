@@ -82,6 +82,19 @@ impl World {
         });
     }
 
+    /// Everything that is offered and not granted is published again.
+    pub(super) fn decide_offers_lost(&self) -> Decision {
+        let mut decision = Decision::default();
+        let open = self.runs.values().filter(|run| run.live > 0);
+        for task in open.flat_map(|run| &run.tasks) {
+            let offered = task.live_attempt().filter(|attempt| attempt.phase == Phase::Offered);
+            if let Some(attempt) = offered {
+                Self::publish_again(task, attempt, &mut decision);
+            }
+        }
+        decision
+    }
+
     /// What a coordinator does first over a store that may hold unfinished work. Workers in its
     /// own process have died with the one before it; what they had finished and written down is
     /// left for the next one to report. Every other worker gets the full time to come back.

@@ -250,6 +250,7 @@ impl World {
             Input::SwitchTarget { run, branch, head, reason } => {
                 self.decide_switch_target(*run, branch, head, reason)
             }
+            Input::OffersLost => Ok(self.decide_offers_lost()),
             Input::Recover { reported } => Ok(self.decide_recover(moment, reported)),
             Input::Tick => Ok(self.decide_tick(moment)),
         }

@@ -174,7 +174,11 @@ async fn a_branch_of_ours_is_unmerged_until_it_is_merged_or_gone() {
     let repository = &fixture.repository;
     let work = fixture.result("one", &base, |tree| write(&tree.join("b"), "1\n")).await;
     let text = "feat: one\n\nKapelle-Task: 1.1\n";
-    let merged = repository.merge_squash(&base, &work, &[], &message(text)).await.unwrap().commit;
+    let merged = repository
+        .merge_squash(&base, &on(&base, &work), &[], &message(text))
+        .await
+        .unwrap()
+        .commit;
     let own = RefName::own_branch("r-1").unwrap();
     repository.create_ref(&own, &merged).await.unwrap();
     fixture.git(&["branch", "other", merged.as_str()]);

@@ -3,6 +3,7 @@
 pub(super) mod agents;
 pub(super) mod integrate;
 pub(super) mod limits;
+pub(super) mod nats;
 pub(super) mod project;
 pub(super) mod retry;
 pub(super) mod run;

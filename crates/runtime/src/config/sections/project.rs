@@ -30,6 +30,14 @@ impl Project {
         self.roadmap.clone().or_else(usual)
     }
 
+    /// Where the roadmap may be, relative to the root: the configured place, else the usual ones in
+    /// the order of preference.
+    #[must_use]
+    pub fn roadmap_candidates(&self) -> Vec<PathBuf> {
+        let usual = || ROADMAPS.iter().map(PathBuf::from).collect();
+        self.roadmap.as_ref().map_or_else(usual, |path| vec![path.clone()])
+    }
+
     pub(in super::super) fn validate(&self) -> Result<(), Invalid> {
         let inside = |path: &Path| {
             path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))

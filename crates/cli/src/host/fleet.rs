@@ -1,0 +1,274 @@
+//! The parts of a fleet: a coordinator whose workers are on other machines, and such a worker.
+//! They meet at NATS, and share no disk.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kapelle_bus::CoordinatorEnd as _;
+use kapelle_bus::blob::BlobStore as _;
+use kapelle_bus::nats::{Bucket, Credentials, NatsCoordinator, NatsOptions, NatsWorker, Secret};
+use kapelle_bus::subject::Root;
+use kapelle_coordinator::histories::Histories;
+use kapelle_coordinator::integrate::Fetch;
+use kapelle_domain::ids::WorkerId;
+use kapelle_domain::placement::Labels;
+use kapelle_domain::worker::{Program, ProgramState, Registration, is_worker_name};
+use kapelle_git::Identity;
+use kapelle_runtime::clock::Clock;
+use kapelle_runtime::config::{self, Config, Driver};
+use kapelle_runtime::identity;
+use kapelle_runtime::telemetry::Chain;
+use kapelle_worker::attempt::Workshop;
+use kapelle_worker::attempt::project::Source;
+use kapelle_worker::carrier::BlobCarrier;
+use kapelle_worker::daemon::{self, Worker};
+use kapelle_worker::process::{Supervisor, sweep_strays};
+use kapelle_worker::verify::Verifier;
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use super::local::{self, Hosted};
+use crate::project::Project;
+
+/// Attempts that a worker takes at once, when nobody says.
+const SLOTS: u32 = 4;
+
+/// The wait before a worker that was given up registers again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Starts a coordinator for workers on other machines in this process.
+///
+/// # Errors
+/// When another process has the project, or something that it needs is missing.
+pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
+    let settings = &project.config().nats;
+    let options = options(settings, project.root())?;
+    let ground = local::prepare(project).await?;
+    let bus = NatsCoordinator::connect(&options).await.map_err(Error::Nats)?;
+    let (blob_bytes, all_bytes) = (settings.blob_bytes.0, settings.blobs_bytes.0);
+    let bucket = |bucket| bus.blobs(bucket, blob_bytes, all_bytes);
+    let bases = bucket(Bucket::Bases).await.map_err(Error::Nats)?;
+    let results = bucket(Bucket::Results).await.map_err(Error::Nats)?;
+    let hosted = Hosted::new(&ground, project.socket());
+    let (engine, bell) = local::open(project, "coordinator", &ground, bus.clone(), &hosted).await?;
+    let histories = Histories::new(
+        bases,
+        ground.project.repository.clone(),
+        ground.project.name().into(),
+        ground.places.sub("work"),
+    );
+    hosted.core.tasks.spawn(histories.run(engine.clone(), hosted.core.end.clone()));
+    let fetch: Fetch = Arc::new(move |reference, to| {
+        let results = results.clone();
+        Box::pin(async move {
+            let got = results.get(&reference.name, &to).await;
+            match got {
+                Ok(blob) if blob.hash == reference.hash => Ok(()),
+                Ok(_) => Err(format!("{reference} is not what was reported")),
+                Err(error) => Err(Chain(&error).to_string()),
+            }
+        })
+    });
+    local::integrate(&ground, engine, bell, Some(fetch), &hosted);
+    let end = hosted.core.end.clone();
+    hosted.core.tasks.spawn(async move {
+        end.cancelled().await;
+        bus.close().await;
+    });
+    Ok(hosted)
+}
+
+/// What a worker of a fleet is made of.
+#[derive(Debug)]
+pub struct FleetWorker {
+    /// Its name.
+    pub name: String,
+    /// What it says about its machine.
+    pub labels: Labels,
+    /// How many attempts it takes at once.
+    pub slots: Option<u32>,
+    /// Where it keeps everything; its alone.
+    pub state: PathBuf,
+    /// Agents, limits, and how to reach NATS.
+    pub config: Config,
+    /// What paths in the configuration are relative to.
+    pub directory: PathBuf,
+    /// The environment of the program.
+    pub environment: BTreeMap<OsString, OsString>,
+}
+
+impl FleetWorker {
+    /// Works until `drain` or `stop`, also beyond being given up for a while.
+    ///
+    /// # Errors
+    /// When it can't go on.
+    pub async fn work(
+        self,
+        drain: CancellationToken,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        if !is_worker_name(&self.name) {
+            return Err(Error::Setting(format!(
+                "`{}` can't name a worker: lower-case letters, digits, `-` and `_`",
+                self.name
+            )));
+        }
+        let options = options(&self.config.nats, &self.directory)?;
+        let id = WorkerId(self.name.clone());
+        let bus = NatsWorker::connect(&options, &id).await.map_err(Error::Nats)?;
+        let workshop = Arc::new(self.workshop(&bus)?);
+        loop {
+            let worker = Worker {
+                bus: bus.clone(),
+                registration: self.registration(id.clone()),
+                workshop: Arc::clone(&workshop),
+                heartbeat: self.config.timeouts.heartbeat.0,
+                first_request: identity::seed(),
+            };
+            match worker.run(drain.clone(), stop.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(daemon::Error::Forgotten(_)) if !drain.is_cancelled() => {
+                    tracing::warn!("the coordinator has given this worker up; it registers again");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(Error::Worker(error)),
+            }
+        }
+    }
+
+    fn registration(&self, id: WorkerId) -> Registration {
+        let slots = self.slots.or(self.config.limits.max_running).unwrap_or(SLOTS);
+        let programs = self.programs();
+        let there = programs.iter().filter(|program| program.state != ProgramState::Missing);
+        let agents = there.map(|program| Arc::clone(&program.agent)).collect();
+        Registration {
+            labels: self.labels.clone(),
+            programs,
+            ..Registration::new(id, slots, agents)
+        }
+    }
+
+    /// Which agents' programs are there.
+    fn programs(&self) -> Vec<Program> {
+        let state = |agent: &config::Agent| match (agent.driver, agent.command.first()) {
+            (Driver::Scripted, _) => ProgramState::Installed,
+            (Driver::Command, Some(program)) if self.is_there(program) => ProgramState::Installed,
+            (Driver::Command, _) => ProgramState::Missing,
+        };
+        let agents = self.config.agents.iter();
+        agents
+            .map(|(name, agent)| Program {
+                agent: name.as_str().into(),
+                version: None,
+                state: state(agent),
+            })
+            .collect()
+    }
+
+    /// A program with a path of its own is looked for where the work is, which isn't here yet.
+    fn is_there(&self, program: &str) -> bool {
+        if program.contains('/') && !program.starts_with('/') {
+            return true;
+        }
+        let paths = self.environment.get(&OsString::from("PATH")).cloned().unwrap_or_default();
+        program.starts_with('/') && Path::new(program).is_file()
+            || std::env::split_paths(&paths).any(|directory| directory.join(program).is_file())
+    }
+
+    fn workshop(&self, bus: &NatsWorker) -> Result<Workshop, Error> {
+        let place = |name: &str| self.state.join(name);
+        for name in ["work", "kept", "results", "spool", "caches", "scratch"] {
+            let path = place(name);
+            std::fs::create_dir_all(&path).map_err(|source| Error::Directory {
+                path,
+                doing: "made",
+                source,
+            })?;
+        }
+        let marker = self.marker()?;
+        if let Err(error) = sweep_strays(&marker) {
+            tracing::warn!(error = %Chain(&error), "processes of an earlier worker can't be looked for");
+        }
+        let blob_bytes = self.config.nats.blob_bytes.0;
+        let carrier = BlobCarrier::new(
+            bus.blobs(Bucket::Bases, blob_bytes),
+            bus.blobs(Bucket::Results, blob_bytes),
+            place("scratch"),
+        );
+        let clock = Clock::system();
+        let exe = std::env::current_exe().map_err(Error::OwnExecutable)?;
+        let supervisor = Arc::new(Supervisor::new(&exe));
+        let environment = local::environment(&self.environment);
+        let config = &self.config;
+        Ok(Workshop {
+            source: Source::Elsewhere { caches: place("caches"), carrier: Arc::new(carrier) },
+            identity: Identity::fallback(),
+            agents: config.agents.clone(),
+            agent_limit: config.timeouts.attempt.map(|limit| limit.0),
+            silence: config.timeouts.no_progress.map(|limit| limit.0),
+            verifier: Verifier {
+                supervisor: Arc::clone(&supervisor),
+                settings: config.verify.clone(),
+                environment: environment.clone(),
+                clock: clock.clone(),
+            },
+            output_bytes: config.limits.output_bytes.0,
+            keep: config.store.keep_workspaces,
+            supervisor,
+            exe,
+            environment,
+            workspaces: place("work"),
+            kept: place("kept"),
+            results: place("results"),
+            spools: place("spool"),
+            marker,
+            clock,
+        })
+    }
+
+    /// Marks every process of this worker's attempts, also for the worker that is started next.
+    fn marker(&self) -> Result<String, Error> {
+        let path = self.state.join("marker");
+        let failed = |source| Error::Directory { path: path.clone(), doing: "used", source };
+        match std::fs::read_to_string(&path) {
+            Ok(marker) if !marker.trim().is_empty() => return Ok(marker.trim().to_owned()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let marker = format!("kapelle-{:x}-", identity::seed());
+        std::fs::write(&path, &marker).map_err(failed)?;
+        Ok(marker)
+    }
+}
+
+/// How to reach NATS, by the configuration.
+fn options(settings: &config::Nats, directory: &Path) -> Result<NatsOptions, Error> {
+    if settings.servers.is_empty() {
+        return Err(Error::Setting(
+            "no NATS server is configured; give --nats URL, or set `nats.servers`".to_owned(),
+        ));
+    }
+    let mut options = NatsOptions::new(settings.servers.clone());
+    options.root =
+        Root::new(settings.root.as_str()).map_err(|error| Error::Setting(error.to_string()))?;
+    options.credentials = match (&settings.nkey_file, &settings.creds_file) {
+        (Some(file), _) => {
+            let path = directory.join(file);
+            let seed = std::fs::read_to_string(&path).map_err(|source| Error::Directory {
+                path,
+                doing: "read",
+                source,
+            })?;
+            Credentials::NKey { seed: Secret::new(seed.trim().to_owned()) }
+        }
+        (None, Some(file)) => Credentials::File { path: directory.join(file) },
+        (None, None) => Credentials::None,
+    };
+    options.tls_ca = settings.ca_file.as_ref().map(|file| directory.join(file));
+    options.tls_required = settings.require_tls;
+    Ok(options)
+}
