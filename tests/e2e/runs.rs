@@ -73,6 +73,32 @@ fn what_the_program_logs_goes_where_it_is_wanted() {
 }
 
 #[test]
+fn variables_do_what_options_do() {
+    let project = Project::with_streams(&chain(), WRITE, "");
+    let status = |variables: &[(&str, &str)]| {
+        let finished = project.kapelle_with(&["status"], variables);
+        assert_eq!(finished.code, Some(0), "{variables:?}: {finished:?}");
+        finished.stdout
+    };
+    assert!(!status(&[("KAPELLE_ASCII", "")]).is_ascii());
+    assert!(status(&[("KAPELLE_ASCII", "1")]).is_ascii());
+    assert_eq!(status(&[("KAPELLE_OUTPUT", "name")]), "1.1\n1.3\n");
+    assert!(status(&[("KAPELLE_LOG_FILE", "")]).contains("2 can start now"));
+}
+
+#[test]
+fn a_check_that_is_only_a_warning_is_shown_and_does_not_count() {
+    let checks =
+        "verify: {checks: [{name: lint, command: 'echo too long; exit 3', severity: warning}]}\n";
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], WRITE, checks);
+    assert_eq!(project.kapelle(&["run"]).code, Some(0));
+    for arguments in [&["show", "1.1"][..], &["report"]] {
+        let shown = project.kapelle(arguments).stdout;
+        assert!(shown.contains("! warning  lint") && shown.contains("too long"), "{shown}");
+    }
+}
+
+#[test]
 fn an_agent_that_says_done_and_changed_nothing_is_not_believed() {
     let project = Project::with_streams(&[stream("1.1", "Lie", &[])], "echo all done", "");
     let finished = project.kapelle(&["run"]);

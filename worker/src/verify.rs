@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapelle_domain::attempt::{Check, NOTE, Verdict};
+use kapelle_domain::attempt::{Check, NOTE, ONLY_A_WARNING, Verdict};
 use kapelle_git::{CommitId, Repository};
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config::{self, CommandLine, Severity};
@@ -87,7 +87,12 @@ impl Verifier {
             let limit = command.timeout.map_or(left, |own| own.0.min(left));
             say(format!("check `{}`: {}", command.name, shown(&command.command)));
             let check = self.run(&command, tree, marker, limit).await;
-            say(format!("check `{}`: {}", check.name, verdict_word(check.verdict)));
+            let word = if check.detail.starts_with(ONLY_A_WARNING) {
+                "failed, which is only a warning"
+            } else {
+                verdict_word(check.verdict)
+            };
+            say(format!("check `{}`: {word}", check.name));
             checks.push(check);
         }
         checks
@@ -118,7 +123,7 @@ impl Verifier {
         let took = elapsed(began, self.clock.now());
         let (verdict, detail) = match (command.severity, verdict) {
             (Severity::Warning, Verdict::Fail | Verdict::Unknown) => {
-                (Verdict::Pass, format!("only a warning, so it doesn't count: {detail}"))
+                (Verdict::Pass, format!("{ONLY_A_WARNING}{detail}"))
             }
             (Severity::Warning, Verdict::Pass) | (Severity::Error, _) => (verdict, detail),
         };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser as _};
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
@@ -70,7 +70,15 @@ pub struct Global {
     #[arg(long, global = true, hide_short_help = true)]
     pub no_color: bool,
     /// Use no signs beyond ASCII
-    #[arg(long, global = true, env = "KAPELLE_ASCII", action = ArgAction::SetTrue, value_parser = BoolishValueParser::new(), hide_short_help = true, hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "KAPELLE_ASCII",
+        action = ArgAction::SetTrue,
+        value_parser = FalseyValueParser::new(),
+        hide_short_help = true,
+        hide_env_values = true
+    )]
     pub ascii: bool,
     /// Append what the program logs to FILE, as JSON lines, instead of standard error
     #[arg(

@@ -301,6 +301,9 @@ impl Verdict {
 /// people should know. It always passes.
 pub const NOTE: &str = "note";
 
+/// How the detail of a check begins that failed and is configured not to count.
+pub const ONLY_A_WARNING: &str = "only a warning, so it doesn't count: ";
+
 /// One check of a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {

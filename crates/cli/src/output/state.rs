@@ -63,6 +63,12 @@ impl State {
         }
     }
 
+    /// The state of a check that failed and doesn't count.
+    #[must_use]
+    pub fn warning() -> Self {
+        Self::new("!", "!", "warning", Tone::Warn)
+    }
+
     /// The sign, in color.
     #[must_use]
     pub fn sign(self, canvas: &Canvas) -> String {

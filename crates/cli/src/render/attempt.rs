@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use kapelle_domain::attempt::NOTE;
+use kapelle_domain::attempt::{NOTE, ONLY_A_WARNING};
 
 use super::task::usage_line;
 use crate::output::{Canvas, State, Tone, duration, of_one_line, plural};
@@ -83,12 +83,22 @@ fn check_text(canvas: &Canvas, check: &CheckView) -> String {
         return text;
     }
     let took = duration(i64::try_from(check.took_ms).unwrap_or(i64::MAX));
-    let verdict = State::of_verdict(&check.verdict).show(canvas);
+    let verdict = of_check(check).show(canvas);
     push(canvas, &mut text, &format!("      {verdict}  {} ({took})", check.name));
-    if check.verdict != "pass" {
-        push_end(canvas, &mut text, check.detail.lines());
+    let warning = check.detail.strip_prefix(ONLY_A_WARNING);
+    if check.verdict != "pass" || warning.is_some() {
+        push_end(canvas, &mut text, warning.unwrap_or(&check.detail).lines());
     }
     text
+}
+
+/// What a check says, and whether that only is a warning.
+pub(super) fn of_check(check: &CheckView) -> State {
+    if check.detail.starts_with(ONLY_A_WARNING) {
+        State::warning()
+    } else {
+        State::of_verdict(&check.verdict)
+    }
 }
 
 /// The end of an output says more than its beginning.

@@ -121,6 +121,13 @@ pub(crate) fn failed_attempt() -> AttemptView {
                 took_ms: 900,
             },
             CheckView {
+                name: "lint".to_owned(),
+                verdict: "pass".to_owned(),
+                detail: "only a warning, so it doesn't count: exit code 3\nline too long"
+                    .to_owned(),
+                took_ms: 1_000,
+            },
+            CheckView {
                 name: "test".to_owned(),
                 verdict: "fail".to_owned(),
                 detail: "test parser::dots ... FAILED\nassertion failed".to_owned(),

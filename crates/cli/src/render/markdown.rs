@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use kapelle_domain::attempt::NOTE;
 
-use super::attempt::{changes, ending, took};
+use super::attempt::{changes, ending, of_check, took};
 use super::report::short;
 use super::task::{doing, usage_line};
 use crate::output::{Canvas, State, duration, of_one_line};
@@ -54,8 +54,11 @@ fn task_section(report: &TaskReport, canvas: &Canvas) -> String {
             let _ = writeln!(text, "   {}", escape(&of_one_line(summary)));
         }
         for check in &attempt.checks {
-            let says =
-                if check.name == NOTE { of_one_line(&check.detail) } else { check.verdict.clone() };
+            let says = if check.name == NOTE {
+                of_one_line(&check.detail)
+            } else {
+                of_check(check).word().to_owned()
+            };
             let _ = writeln!(text, "   - {}: {}", escape(&check.name), escape(&says));
         }
         if let Some(reason) = &attempt.refused {
@@ -101,6 +104,7 @@ mod tests {
         1. checks failed, 1m30s, 3 files, +120 -8
            I have written the parser.
            - fmt: pass
+           - lint: warning
            - test: fail
         2. completed, 1m30s, 3 files, +120 -8
            - not integrated: after merging, checks fail: \`test\`: linking error: twice

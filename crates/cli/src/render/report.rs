@@ -77,6 +77,9 @@ mod tests {
           ✘ try 1: checks failed, 1m30s, 3 files, +120 -8, laptop
               I have written the parser.
               ✔ pass  fmt (<1s)
+              ! warning  lint (1s)
+                exit code 3
+                line too long
               ✘ fail  test (12s)
                 test parser::dots ... FAILED
                 assertion failed

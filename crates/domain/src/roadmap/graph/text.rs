@@ -11,8 +11,12 @@ const ID_CELLS_MAX: usize = 10;
 
 pub(super) fn draw(graph: &Graph) -> String {
     let dependencies: usize = graph.nodes.iter().map(|node| node.needs.len()).sum();
-    let mut lines =
-        vec![format!("{} work streams, {dependencies} dependencies", graph.nodes.len())];
+    let streams = graph.nodes.len();
+    let mut lines = vec![format!(
+        "{streams} work stream{}, {dependencies} dependenc{}",
+        if streams == 1 { "" } else { "s" },
+        if dependencies == 1 { "y" } else { "ies" }
+    )];
     let id_cells = graph.nodes.iter().map(|node| node.id.as_str().len()).max().unwrap_or(0);
     let mut by_level: Vec<&Node> = graph.nodes.iter().collect();
     by_level.sort_by_key(|node| node.level);
