@@ -2,7 +2,7 @@
 
 use kapelle_bus::conformance::{Fabric, LIMITS, check_all, check_blobs};
 use kapelle_bus::nats::{Bucket, NatsCoordinator, NatsOptions, NatsWorker};
-use kapelle_domain::ids::WorkerId;
+use kapelle_domain::ids::{Term, WorkerId};
 
 use crate::server::NatsServer;
 
@@ -16,7 +16,8 @@ pub(crate) struct Nats {
 impl Nats {
     pub(crate) async fn on(server: NatsServer) -> Self {
         let options = NatsOptions::new(vec![server.url()]);
-        let coordinator = NatsCoordinator::connect(&options).await.expect("the server will do");
+        let coordinator =
+            NatsCoordinator::connect(&options, Term(1)).await.expect("the server will do");
         Self { server, options, coordinator }
     }
 }
