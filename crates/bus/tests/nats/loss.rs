@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use kapelle_bus::blob::{BlobError, BlobName, BlobStore as _};
 use kapelle_bus::conformance::{
     Fabric as _, answer, attempt, classes, holder, next_offer, offer, soon, worker,
 };
-use kapelle_bus::nats::{NatsCoordinator, NatsOptions, NatsWorker};
+use kapelle_bus::nats::{Bucket, NatsCoordinator, NatsOptions, NatsWorker};
 use kapelle_bus::{
     CoordinatorEnd as _, Error, OutputChunk, OutputLane, OutputLine, Poke, Pokes as _, Refusal,
     Taken as _, WorkerEnd as _,
@@ -67,6 +68,12 @@ async fn everything_goes_on_after_the_server_lost_its_whole_store() {
     tokio::pin!(waits);
     assert!(tokio::time::timeout(Duration::from_millis(100), &mut waits).await.is_err());
     coordinator.offer(offer(2, "painter")).await.expect("published");
+    let directory = tempfile::tempdir().expect("a directory");
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    std::fs::write(&from, b"bundle").expect("a file");
+    let blob = BlobName::new("a").expect("a name");
+    let blobs = coordinator.blobs(Bucket::Bases, 1_000, 10_000).await.expect("a bucket");
+    blobs.put(&blob, &from).await.expect("it is put");
 
     nats.server.kill();
     nats.server.wipe();
@@ -94,6 +101,11 @@ async fn everything_goes_on_after_the_server_lost_its_whole_store() {
     }
     coordinator.poke(&name, Poke::Attempt(attempt(1))).await.expect("sent");
     assert_eq!(soon("a poke", pokes.next()).await, Some(Poke::Attempt(attempt(1))));
+    // What was put is gone, and can be put again.
+    let lost = one.blobs(Bucket::Bases, 1_000).get(&blob, &to).await;
+    assert!(matches!(lost, Err(BlobError::Missing { .. })), "{lost:?}");
+    blobs.put(&blob, &from).await.expect("it is put");
+    one.blobs(Bucket::Bases, 1_000).get(&blob, &to).await.expect("it is got");
 }
 
 #[tokio::test]
