@@ -11,6 +11,8 @@ mod output;
 mod report;
 mod request;
 
+use kapelle_domain::ids::Term;
+
 pub(crate) use self::answer::{decode_answer, encode_answer, encode_unreadable};
 pub(crate) use self::control::{decode_control, encode_receipt, encode_status};
 pub(crate) use self::output::{
@@ -45,6 +47,13 @@ pub(crate) enum Malformed {
         /// Its value.
         value: String,
     },
+}
+
+/// An answer, and in which term of the coordinator it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InTerm<T> {
+    pub(crate) term: Term,
+    pub(crate) answered: Answered<T>,
 }
 
 /// What [`crate::Error::NoAnswer`] and its like don't say: how the other end answered.

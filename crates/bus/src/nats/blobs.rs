@@ -39,11 +39,11 @@ const CHUNK: usize = 128 * 1024;
 /// How many chunks may wait for the server's word that it has them.
 const UNCONFIRMED_MAX: usize = 16;
 
-/// How long a blob is kept at most, whoever forgot to remove it.
-const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long a result is kept at most, if its worker or the coordinator is gone for good.
+const RESULT_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Which blobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bucket {
     /// What the coordinator gives to workers: the commits that work starts from.
     Bases,
@@ -52,6 +52,14 @@ pub enum Bucket {
 }
 
 impl Bucket {
+    /// How long a blob is kept at most; zero for as long as its owner wants.
+    fn age_max(self) -> Duration {
+        match self {
+            Self::Bases => Duration::ZERO,
+            Self::Results => RESULT_AGE_MAX,
+        }
+    }
+
     /// Its name on the server.
     pub(super) fn name(self, root: &Root) -> String {
         match self {
@@ -67,12 +75,13 @@ pub(super) fn stream_of(bucket: &str) -> String {
 }
 
 /// What a bucket is on the server.
-pub(super) fn stream(bucket: &str, bytes_max: u64, replicas: usize) -> stream::Config {
+pub(super) fn stream(root: &Root, of: Bucket, bytes_max: u64, replicas: usize) -> stream::Config {
+    let bucket = of.name(root);
     stream::Config {
-        name: stream_of(bucket),
+        name: stream_of(&bucket),
         description: Some("Kapelle: files on their way between machines".to_owned()),
         subjects: vec![format!("$O.{bucket}.C.>"), format!("$O.{bucket}.M.>")],
-        max_age: AGE_MAX,
+        max_age: of.age_max(),
         max_bytes: i64::try_from(bytes_max).unwrap_or(i64::MAX),
         storage: StorageType::File,
         discard: DiscardPolicy::New,
@@ -108,8 +117,8 @@ impl NatsCoordinator {
         blob_bytes_max: u64,
         bytes_max: u64,
     ) -> Result<NatsBlobs, Error> {
+        self.layout().set_up_bucket(bucket, bytes_max).await?;
         let name = bucket.name(self.subjects().root());
-        self.layout().set_up_bucket(&name, bytes_max).await?;
         let blobs = NatsBlobs::new(name, self.bulk_jetstream(), blob_bytes_max, bytes_max);
         Ok(NatsBlobs { owns: true, ..blobs })
     }

@@ -9,7 +9,7 @@ use async_nats::jetstream::context::{AccountErrorKind, PublishAckFuture, Publish
 use async_nats::jetstream::{Context, ContextBuilder};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use kapelle_domain::ids::WorkerId;
+use kapelle_domain::ids::{Term, WorkerId};
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -74,11 +74,13 @@ enum Outgoing {
 }
 
 impl NatsCoordinator {
-    /// Connects, sets up what the coordinator keeps on the server, and begins to serve.
+    /// Connects, sets up what the coordinator keeps on the server, and begins to serve, in `term`:
+    /// a coordinator that was active before and doesn't know yet that it isn't any more is not
+    /// listened to.
     ///
     /// # Errors
     /// When there is no connection, or the server won't do, or refuses what a coordinator needs.
-    pub async fn connect(options: &NatsOptions) -> Result<Self, Error> {
+    pub async fn connect(options: &NatsOptions, term: Term) -> Result<Self, Error> {
         let subjects = Subjects::new(options.root.clone());
         let counters = Arc::<Counters>::default();
         let identity = |lane: &str| Identity {
@@ -97,11 +99,11 @@ impl NatsCoordinator {
         };
         control.check_not_denied().await?;
         bulk.check_not_denied().await?;
-        Ok(Self::serving(subjects, (control, bulk), layout, (asked, output)))
+        Ok(Self::serving((subjects, term), (control, bulk), layout, (asked, output)))
     }
 
     fn serving(
-        subjects: Subjects,
+        (subjects, term): (Subjects, Term),
         (control, bulk): (Connection, Connection),
         layout: Arc<Layout>,
         (asked, sent): (Subscriber, Subscriber),
@@ -117,10 +119,11 @@ impl NatsCoordinator {
             subjects: subjects.clone(),
             connection: control.clone(),
             layout: Arc::clone(&layout),
+            term,
         };
         let take = move |message: &async_nats::Message| taking.take(message);
         services.spawn(serve(control.clone(), asked, requests_tx, take, stop.clone()));
-        let taking = Outputs { subjects: subjects.clone(), connection: bulk.clone() };
+        let taking = Outputs { subjects: subjects.clone(), connection: bulk.clone(), term };
         let take = move |message: &async_nats::Message| taking.take(message);
         services.spawn(serve(bulk.clone(), sent, output_tx, take, stop.clone()));
         let sending = Sending {

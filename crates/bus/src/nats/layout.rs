@@ -16,7 +16,7 @@ use kapelle_domain::placement::Class;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::blobs;
+use super::blobs::{self, Bucket};
 use super::error::Error;
 use crate::subject::{Root, Subjects};
 
@@ -80,7 +80,7 @@ struct Known {
     /// The classes that have consumers.
     classes: BTreeSet<Class>,
     /// The buckets, and how many bytes each may have.
-    buckets: BTreeMap<String, u64>,
+    buckets: BTreeMap<Bucket, u64>,
 }
 
 impl Layout {
@@ -98,7 +98,7 @@ impl Layout {
             self.set_up_consumer(class).await?;
         }
         for (bucket, bytes_max) in &known.buckets {
-            self.set_up_stream(blobs::stream(bucket, *bytes_max, self.replicas)).await?;
+            self.set_up_stream(self.bucket(*bucket, *bytes_max)).await?;
         }
         Ok(is_new)
     }
@@ -114,11 +114,15 @@ impl Layout {
     }
 
     /// Makes a bucket be there.
-    pub(super) async fn set_up_bucket(&self, bucket: &str, bytes_max: u64) -> Result<(), Error> {
+    pub(super) async fn set_up_bucket(&self, bucket: Bucket, bytes_max: u64) -> Result<(), Error> {
         let mut known = self.known.lock().await;
-        self.set_up_stream(blobs::stream(bucket, bytes_max, self.replicas)).await?;
-        known.buckets.insert(bucket.to_owned(), bytes_max);
+        self.set_up_stream(self.bucket(bucket, bytes_max)).await?;
+        known.buckets.insert(bucket, bytes_max);
         Ok(())
+    }
+
+    fn bucket(&self, bucket: Bucket, bytes_max: u64) -> stream::Config {
+        blobs::stream(self.subjects.root(), bucket, bytes_max, self.replicas)
     }
 
     fn work(&self) -> stream::Config {

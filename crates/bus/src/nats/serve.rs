@@ -12,7 +12,7 @@ use async_nats::{HeaderMap, Message, Subscriber};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use kapelle_domain::engine::{Answer, WorkerRequest};
-use kapelle_domain::ids::WorkerId;
+use kapelle_domain::ids::{Term, WorkerId};
 use kapelle_domain::placement::Class;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,7 @@ pub(super) struct Requests {
     pub(super) subjects: Subjects,
     pub(super) connection: Connection,
     pub(super) layout: Arc<Layout>,
+    pub(super) term: Term,
 }
 
 impl Requests {
@@ -126,17 +127,17 @@ impl Requests {
                 let trace = trace_of(message);
                 let connection = self.connection.clone();
                 let layout = Arc::clone(&self.layout);
-                let answer = answer_to(answer, to, connection, layout);
+                let answer = answer_to(answer, to, (connection, self.term), layout);
                 Taken::Inbound(Inbound { request, reply, trace }, Box::pin(answer))
             }
             Ok(None) => {
-                let done = wire::encode_answer(Some(Ok(Answer::Done)), usize::MAX);
+                let done = wire::encode_answer(self.term, Some(Ok(Answer::Done)), usize::MAX);
                 Taken::Answered(Addressed { to, payload: done.unwrap_or_default() })
             }
             Err(refused) => {
                 refused.count(counters);
                 tracing::warn!(%worker, verb = verb.token(), reason = refused.reason(), "a request was refused");
-                let payload = wire::encode_unreadable(refused.into_reason());
+                let payload = wire::encode_unreadable(self.term, refused.into_reason());
                 Taken::Answered(Addressed { to, payload })
             }
         }
@@ -207,7 +208,7 @@ pub(super) fn trace_of(message: &Message) -> Option<String> {
 async fn answer_to(
     answer: oneshot::Receiver<Reply>,
     to: String,
-    connection: Connection,
+    (connection, term): (Connection, Term),
     layout: Arc<Layout>,
 ) -> Addressed {
     let reply = answer.await.ok();
@@ -215,11 +216,11 @@ async fn answer_to(
         set_up_classes(&layout, classes_of(answer)).await;
     }
     let bytes_max = connection.message_bytes_max();
-    let payload = wire::encode_answer(reply, bytes_max).unwrap_or_else(|error| {
+    let payload = wire::encode_answer(term, reply, bytes_max).unwrap_or_else(|error| {
         Counters::count(&connection.counters().unsent);
         tracing::error!(%error, "an answer can't be sent; raise max_payload of nats-server if it is too long");
         let refusal = Refusal::Unavailable { reason: error.to_string() };
-        wire::encode_answer(Some(Err(refusal)), bytes_max).unwrap_or_default()
+        wire::encode_answer(term, Some(Err(refusal)), bytes_max).unwrap_or_default()
     });
     Addressed { to, payload }
 }
@@ -251,6 +252,7 @@ fn classes_of(answer: &Answer) -> &[Class] {
 pub(super) struct Outputs {
     pub(super) subjects: Subjects,
     pub(super) connection: Connection,
+    pub(super) term: Term,
 }
 
 impl Outputs {
@@ -271,9 +273,10 @@ impl Outputs {
         match chunk {
             Ok(chunk) => {
                 let (watermark, committed) = oneshot::channel();
+                let term = self.term;
                 let answer = async move {
                     let answered = committed.await.map_or(Answered::Dropped, Answered::With);
-                    Addressed { to, payload: wire::encode_output_reply(answered) }
+                    Addressed { to, payload: wire::encode_output_reply(term, answered) }
                 };
                 Taken::Inbound(InboundOutput { chunk, watermark }, Box::pin(answer))
             }
@@ -281,7 +284,10 @@ impl Outputs {
                 refused.count(counters);
                 tracing::warn!(%worker, reason = refused.reason(), "output was refused");
                 let answer = Answered::Unreadable(refused.into_reason());
-                Taken::Answered(Addressed { to, payload: wire::encode_output_reply(answer) })
+                Taken::Answered(Addressed {
+                    to,
+                    payload: wire::encode_output_reply(self.term, answer),
+                })
             }
         }
     }

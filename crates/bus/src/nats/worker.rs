@@ -1,15 +1,17 @@
 //! A worker's end of the bus over NATS.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 use kapelle_domain::engine::WorkerRequest;
-use kapelle_domain::ids::WorkerId;
+use kapelle_domain::ids::{Term, WorkerId};
 use kapelle_domain::placement::Class;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Asked, Connection, Counters, Health, Identity};
@@ -18,7 +20,7 @@ use super::error::Error;
 use super::options::NatsOptions;
 use super::pull::{Demand, NatsTaken, Puller, WAITING_MAX};
 use crate::subject::{self, RpcVerb, Subjects, WorkerName};
-use crate::wire::{self, Answered};
+use crate::wire::{self, Answered, InTerm};
 use crate::{OutputChunk, Poke, Pokes, Reply, WorkerEnd};
 
 /// The header that says what a message is, and its value for pokes.
@@ -46,6 +48,7 @@ struct Shared {
     bulk: Connection,
     demands: mpsc::Sender<Demand>,
     pokes: broadcast::Sender<Poke>,
+    newest: std::sync::Mutex<Newest>,
     stop: CancellationToken,
     services: Mutex<JoinSet<()>>,
 }
@@ -81,7 +84,9 @@ impl NatsWorker {
         };
         services.spawn(listener.run(pokes.clone(), stop.clone()));
         let services = Mutex::new(services);
-        let shared = Shared { name, subjects, control, bulk, demands, pokes, stop, services };
+        let newest = std::sync::Mutex::default();
+        let shared =
+            Shared { name, subjects, control, bulk, demands, pokes, newest, stop, services };
         let worker = Self { shared: Arc::new(shared) };
         tokio::select! {
             _ = worker.hello() => {}
@@ -126,6 +131,61 @@ impl NatsWorker {
     }
 }
 
+impl NatsWorker {
+    /// What an answer says, or why there is none.
+    fn definite<T>(
+        &self,
+        connection: &Connection,
+        answer: Asked,
+        decode: impl FnOnce(&[u8]) -> Result<InTerm<T>, wire::Malformed>,
+    ) -> Result<T, crate::Error> {
+        let message = match answer {
+            Asked::Answered(message) => message,
+            Asked::Nobody | Asked::Silence => return Err(crate::Error::NoAnswer),
+            Asked::Unsendable(reason) => return Err(crate::Error::Refused { reason }),
+        };
+        let InTerm { term, answered } = decode(&message.payload).map_err(|error| {
+            Counters::count(&connection.counters().unreadable);
+            let reason = format!("the coordinator's answer can't be read: {error}");
+            crate::Error::Refused { reason }
+        })?;
+        // Nothing panics while it is held, and it is whole at any time.
+        let mut newest = self.shared.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if !newest.admits(term, Instant::now()) {
+            tracing::warn!(%term, newest = %newest.term, "a coordinator that was replaced answered");
+            return Err(crate::Error::NoAnswer);
+        }
+        match answered {
+            Answered::With(answer) => Ok(answer),
+            Answered::Dropped => Err(crate::Error::NoAnswer),
+            Answered::Unreadable(reason) => Err(crate::Error::Refused { reason }),
+        }
+    }
+}
+
+/// The newest term that was heard of.
+#[derive(Debug, Default)]
+struct Newest {
+    term: Term,
+    heard_at: Option<Instant>,
+}
+
+/// How long a newer term that says nothing any more keeps an older one from being heard: terms
+/// start over when a coordinator's store is restored from a backup.
+const TERM_FORGOTTEN: Duration = Duration::from_secs(60);
+
+impl Newest {
+    /// Whether an answer of a term is listened to.
+    fn admits(&mut self, term: Term, now: Instant) -> bool {
+        let is_forgotten = self.heard_at.is_none_or(|at| now.duration_since(at) > TERM_FORGOTTEN);
+        if term < self.term && !is_forgotten {
+            return false;
+        }
+        *self = Self { term, heard_at: Some(now) };
+        true
+    }
+}
+
 impl WorkerEnd for NatsWorker {
     type Pokes = NatsPokes;
     type Taken = NatsTaken;
@@ -135,7 +195,7 @@ impl WorkerEnd for NatsWorker {
         self.own(request.worker())?;
         let subject = subjects.rpc(name, wire::verb(&request));
         let answer = control.ask(subject, wire::encode_request(&request)).await;
-        definite(control, answer, wire::decode_answer)
+        self.definite(control, answer, wire::decode_answer)
     }
 
     async fn send_output(&self, chunk: OutputChunk) -> Result<u64, crate::Error> {
@@ -146,7 +206,7 @@ impl WorkerEnd for NatsWorker {
         for part in parts(chunk, bytes_max) {
             let answer = bulk.ask(subjects.output(name), wire::encode_output(&part)).await;
             let last = part.first + u64::try_from(part.lines.len()).unwrap_or(0);
-            watermark = definite(bulk, answer, wire::decode_output_reply)?;
+            watermark = self.definite(bulk, answer, wire::decode_output_reply)?;
             if watermark.saturating_add(1) < last {
                 // What follows would leave a gap; the sender starts over from the watermark.
                 break;
@@ -185,28 +245,6 @@ impl WorkerEnd for NatsWorker {
         end(&mut *self.shared.services.lock().await).await;
         self.shared.control.flush().await;
         self.shared.bulk.flush().await;
-    }
-}
-
-/// What an answer says, or why there is none.
-fn definite<T>(
-    connection: &Connection,
-    answer: Asked,
-    decode: impl FnOnce(&[u8]) -> Result<Answered<T>, wire::Malformed>,
-) -> Result<T, crate::Error> {
-    match answer {
-        Asked::Answered(message) => match decode(&message.payload) {
-            Ok(Answered::With(answer)) => Ok(answer),
-            Ok(Answered::Dropped) => Err(crate::Error::NoAnswer),
-            Ok(Answered::Unreadable(reason)) => Err(crate::Error::Refused { reason }),
-            Err(error) => {
-                Counters::count(&connection.counters().unreadable);
-                let reason = format!("the coordinator's answer can't be read: {error}");
-                Err(crate::Error::Refused { reason })
-            }
-        },
-        Asked::Nobody | Asked::Silence => Err(crate::Error::NoAnswer),
-        Asked::Unsendable(reason) => Err(crate::Error::Refused { reason }),
     }
 }
 
@@ -337,6 +375,19 @@ mod tests {
             assert!(wire::encode_output(part).len() <= bytes_max || part.lines.len() == 1);
         }
         parts.into_iter().map(|part| (part.first, part.lines.len())).collect()
+    }
+
+    #[test]
+    fn an_older_term_is_heard_again_only_when_the_newer_one_is_silent() {
+        let (mut newest, start) = (Newest::default(), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert!(newest.admits(Term(3), later(0)));
+        assert!(newest.admits(Term(4), later(1)));
+        assert!(!newest.admits(Term(3), later(2)));
+        assert!(newest.admits(Term(4), later(30)));
+        assert!(!newest.admits(Term(3), later(80)), "its silence counts from its last word");
+        assert!(newest.admits(Term(3), later(91)));
+        assert!(newest.admits(Term(4), later(92)));
     }
 
     #[test]

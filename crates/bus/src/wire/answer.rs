@@ -6,7 +6,7 @@ use kapelle_domain::command::{Command, CommandKind, CommandState};
 use kapelle_domain::engine::{
     Answer, Directives, Grant, HeldVerdict, Rejection, Standing, Verdict,
 };
-use kapelle_domain::ids::{CommandSeq, Fence, RunId, SessionEpoch, TaskId, Timestamp};
+use kapelle_domain::ids::{CommandSeq, Fence, RunId, SessionEpoch, TaskId, Term, Timestamp};
 use kapelle_domain::worker::Duty;
 use kapelle_proto::v1;
 use kapelle_proto::v1::answer::Kind;
@@ -14,7 +14,7 @@ use prost::Message as _;
 
 use super::ids::{attempt, read_attempt};
 use super::report::{read_work, work};
-use super::{Answered, Malformed, decode, millis, required, unknown};
+use super::{Answered, InTerm, Malformed, decode, millis, required, unknown};
 use crate::{Refusal, Reply};
 
 /// Why an answer can't be sent.
@@ -35,14 +35,18 @@ pub(crate) enum Unsendable {
 
 /// Encodes an answer, or that there is none, within `bytes_max`. Of commands that don't fit, the
 /// first ones are sent: the worker asks again once it has them.
-pub(crate) fn encode_answer(reply: Option<Reply>, bytes_max: usize) -> Result<Vec<u8>, Unsendable> {
+pub(crate) fn encode_answer(
+    term: Term,
+    reply: Option<Reply>,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Unsendable> {
     let kind = match reply {
         None => Kind::Dropped(v1::Dropped {}),
         Some(Ok(answer)) => answered(answer, bytes_max)?,
         Some(Err(Refusal::Rejected(rejection))) => Kind::Rejected(rejected(&rejection)),
         Some(Err(Refusal::Unavailable { reason })) => Kind::Unavailable(v1::Unavailable { reason }),
     };
-    let message = v1::Answer { kind: Some(kind) };
+    let message = v1::Answer { term: term.0, kind: Some(kind) };
     let bytes = message.encoded_len();
     if bytes > bytes_max {
         return Err(Unsendable::TooLong { bytes, bytes_max });
@@ -51,9 +55,9 @@ pub(crate) fn encode_answer(reply: Option<Reply>, bytes_max: usize) -> Result<Ve
 }
 
 /// Encodes that a request can't be read.
-pub(crate) fn encode_unreadable(reason: String) -> Vec<u8> {
+pub(crate) fn encode_unreadable(term: Term, reason: String) -> Vec<u8> {
     let kind = Kind::Unreadable(v1::Unreadable { reason });
-    v1::Answer { kind: Some(kind) }.encode_to_vec()
+    v1::Answer { term: term.0, kind: Some(kind) }.encode_to_vec()
 }
 
 fn answered(answer: Answer, bytes_max: usize) -> Result<Kind, Unsendable> {
@@ -73,9 +77,13 @@ fn answered(answer: Answer, bytes_max: usize) -> Result<Kind, Unsendable> {
 }
 
 /// Reads an answer.
-pub(crate) fn decode_answer(bytes: &[u8]) -> Result<Answered<Reply>, Malformed> {
-    let message: v1::Answer = decode("Answer", bytes)?;
-    Ok(Answered::With(match required("kind", message.kind)? {
+pub(crate) fn decode_answer(bytes: &[u8]) -> Result<InTerm<Reply>, Malformed> {
+    let v1::Answer { term, kind } = decode("Answer", bytes)?;
+    Ok(InTerm { term: Term(term), answered: read_kind(required("kind", kind)?)? })
+}
+
+fn read_kind(kind: Kind) -> Result<Answered<Reply>, Malformed> {
+    Ok(Answered::With(match kind {
         Kind::Done(v1::Done {}) => Ok(Answer::Done),
         Kind::Registered(v1::Registered { session, standing }) => Ok(Answer::Registered {
             session: SessionEpoch(session),

@@ -1,12 +1,12 @@
 //! Output of agents.
 
-use kapelle_domain::ids::Timestamp;
+use kapelle_domain::ids::{Term, Timestamp};
 use kapelle_proto::v1;
 use kapelle_proto::v1::output_answer::Kind;
 use prost::Message as _;
 
 use super::ids::{holder, read_holder};
-use super::{Answered, Malformed, decode, required, unknown};
+use super::{Answered, InTerm, Malformed, decode, required, unknown};
 use crate::{OutputChunk, OutputLane, OutputLine};
 
 /// How the coordinator answers output.
@@ -38,22 +38,23 @@ pub(crate) fn decode_output(bytes: &[u8]) -> Result<OutputChunk, Malformed> {
     })
 }
 
-pub(crate) fn encode_output_reply(reply: OutputReply) -> Vec<u8> {
+pub(crate) fn encode_output_reply(term: Term, reply: OutputReply) -> Vec<u8> {
     let kind = match reply {
         Answered::With(watermark) => Kind::Watermark(watermark),
         Answered::Dropped => Kind::Dropped(v1::Dropped {}),
         Answered::Unreadable(reason) => Kind::Unreadable(v1::Unreadable { reason }),
     };
-    v1::OutputAnswer { kind: Some(kind) }.encode_to_vec()
+    v1::OutputAnswer { term: term.0, kind: Some(kind) }.encode_to_vec()
 }
 
-pub(crate) fn decode_output_reply(bytes: &[u8]) -> Result<OutputReply, Malformed> {
-    let answer: v1::OutputAnswer = decode("OutputAnswer", bytes)?;
-    Ok(match required("kind", answer.kind)? {
+pub(crate) fn decode_output_reply(bytes: &[u8]) -> Result<InTerm<u64>, Malformed> {
+    let v1::OutputAnswer { term, kind } = decode("OutputAnswer", bytes)?;
+    let answered = match required("kind", kind)? {
         Kind::Watermark(watermark) => Answered::With(watermark),
         Kind::Dropped(v1::Dropped {}) => Answered::Dropped,
         Kind::Unreadable(v1::Unreadable { reason }) => Answered::Unreadable(reason),
-    })
+    };
+    Ok(InTerm { term: Term(term), answered })
 }
 
 fn lane(lane: OutputLane) -> v1::Lane {

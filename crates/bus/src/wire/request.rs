@@ -149,7 +149,8 @@ pub(crate) fn decode_request(
 fn register(registration: &Registration) -> v1::RegisterRequest {
     let Registration {
         worker,
-        embedded,
+        // One that lives in the coordinator's process doesn't send messages to it.
+        embedded: _,
         slots,
         agents,
         labels,
@@ -166,7 +167,6 @@ fn register(registration: &Registration) -> v1::RegisterRequest {
     };
     v1::RegisterRequest {
         worker: worker.0.clone(),
-        embedded: *embedded,
         slots: *slots,
         agents: agents.iter().map(|agent| agent.to_string()).collect(),
         inventory: held(inventory),
@@ -187,7 +187,7 @@ fn read_register(bytes: &[u8]) -> Result<Registration, Malformed> {
     };
     Ok(Registration {
         worker: WorkerId(message.worker),
-        embedded: message.embedded,
+        embedded: false,
         slots: message.slots,
         agents: message.agents.into_iter().map(Arc::from).collect(),
         labels: message.labels.into_iter().collect(),

@@ -12,7 +12,7 @@ use kapelle_domain::engine::{
     WorkerRequest,
 };
 use kapelle_domain::ids::{
-    CommandSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Timestamp,
+    CommandSeq, Fence, OfferSeq, RequestId, RunId, SessionEpoch, TaskId, Term, Timestamp,
 };
 use kapelle_domain::worker::{Duty, Held, Program, ProgramState, Registration};
 use kapelle_proto::v1;
@@ -26,6 +26,8 @@ use crate::control::{
 };
 use crate::subject::{AgentName, ControlVerb, RpcVerb};
 use crate::{OutputChunk, OutputLane, OutputLine, Poke, Refusal, Reply};
+
+const TERM: Term = Term(7);
 
 fn work() -> WorkResult {
     WorkResult {
@@ -59,7 +61,6 @@ fn report(outcome: Outcome) -> Report {
 fn registration() -> Registration {
     let program = |state| Program { agent: "coder".into(), version: Some("1.2".to_owned()), state };
     Registration {
-        embedded: true,
         labels: [("os".to_owned(), "linux".to_owned()), ("gpu".to_owned(), String::new())].into(),
         programs: vec![
             program(ProgramState::Installed),
@@ -189,14 +190,15 @@ fn requests_are_read_as_they_were_written() {
 
 #[test]
 fn answers_are_read_as_they_were_written() {
+    let read = |bytes: &[u8]| decode_answer(bytes).map(|read| (read.term, read.answered));
     for answer in answers() {
-        let bytes = encode_answer(Some(answer.clone()), 10_000).expect("it fits");
-        assert_eq!(decode_answer(&bytes), Ok(Answered::With(answer)));
+        let bytes = encode_answer(TERM, Some(answer.clone()), 10_000).expect("it fits");
+        assert_eq!(read(&bytes), Ok((TERM, Answered::With(answer))));
     }
-    let dropped = encode_answer(None, 10_000).expect("it fits");
-    assert_eq!(decode_answer(&dropped), Ok(Answered::Dropped));
-    let unreadable = encode_unreadable("why".to_owned());
-    assert_eq!(decode_answer(&unreadable), Ok(Answered::Unreadable("why".to_owned())));
+    let dropped = encode_answer(TERM, None, 10_000).expect("it fits");
+    assert_eq!(read(&dropped), Ok((TERM, Answered::Dropped)));
+    let unreadable = encode_unreadable(TERM, "why".to_owned());
+    assert_eq!(read(&unreadable), Ok((TERM, Answered::Unreadable("why".to_owned()))));
 }
 
 #[test]
@@ -211,7 +213,8 @@ fn messages_are_read_as_they_were_written() {
     let chunk = OutputChunk { holder: holder(), first: 5, lines: lanes.map(line).into() };
     assert_eq!(decode_output(&encode_output(&chunk)), Ok(chunk));
     for reply in [Answered::With(0), Answered::Dropped, Answered::Unreadable("why".to_owned())] {
-        assert_eq!(decode_output_reply(&encode_output_reply(reply.clone())), Ok(reply));
+        let read = decode_output_reply(&encode_output_reply(TERM, reply.clone()));
+        assert_eq!(read, Ok(InTerm { term: TERM, answered: reply }));
     }
 }
 
@@ -258,7 +261,7 @@ fn unknown_values_are_refused() {
         message: "words".to_owned(),
         detail: r#"{"code":"later_invention"}"#.to_owned(),
     });
-    let bytes = v1::Answer { kind: Some(rejected) }.encode_to_vec();
+    let bytes = v1::Answer { term: 1, kind: Some(rejected) }.encode_to_vec();
     let error = decode_answer(&bytes).expect_err("nobody knows it").to_string();
     assert!(error.contains("later_invention") && error.contains("words"), "{error}");
 }
@@ -285,11 +288,10 @@ fn of_too_many_commands_the_first_are_sent() {
     let long = |_| command(CommandKind::Feedback, CommandState::Accepted, 1_000);
     let commands: Vec<_> = (0..10).map(long).collect();
     let wanted = Directives { cancel: None, paused: false, commands: commands.clone() };
-    let bytes = encode_answer(Some(Ok(Answer::Directives(wanted))), 3_500).expect("it fits");
+    let bytes = encode_answer(TERM, Some(Ok(Answer::Directives(wanted))), 3_500).expect("it fits");
     assert!(bytes.len() <= 3_500);
-    let Ok(Answered::With(Ok(Answer::Directives(read)))) = decode_answer(&bytes) else {
-        panic!("an answer")
-    };
+    let answered = decode_answer(&bytes).map(|read| read.answered);
+    let Ok(Answered::With(Ok(Answer::Directives(read)))) = answered else { panic!("an answer") };
     assert_eq!(read.commands, commands[..3]);
 }
 
@@ -297,9 +299,9 @@ fn of_too_many_commands_the_first_are_sent() {
 fn an_answer_that_does_not_fit_is_not_cut() {
     let reason = "x".repeat(1_000);
     let refusal = Err(Refusal::Unavailable { reason });
-    let error = encode_answer(Some(refusal), 500).expect_err("it is too long");
+    let error = encode_answer(TERM, Some(refusal), 500).expect_err("it is too long");
     assert!(error.to_string().contains("500"), "{error}");
-    let other = encode_answer(Some(Ok(Answer::Submitted(RunId(1)))), 500);
+    let other = encode_answer(TERM, Some(Ok(Answer::Submitted(RunId(1)))), 500);
     assert!(other.is_err(), "no worker submits");
 }
 

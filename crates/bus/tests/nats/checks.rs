@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kapelle_bus::conformance::{soon, worker};
 use kapelle_bus::nats::{Credentials, Error, NatsCoordinator, NatsOptions, NatsWorker, Secret};
+use kapelle_domain::ids::Term;
 
 use crate::server::{NatsConfig, NatsServer};
 
@@ -21,7 +22,7 @@ fn as_user(server: &NatsServer, user: &str) -> NatsOptions {
 }
 
 async fn refused(options: &NatsOptions) -> Error {
-    let connected = soon("a refusal", NatsCoordinator::connect(options)).await;
+    let connected = soon("a refusal", NatsCoordinator::connect(options, Term(1))).await;
     connected.expect_err("the server won't do")
 }
 
@@ -77,7 +78,7 @@ async fn a_coordinator_that_may_not_use_jetstream() {
 #[tokio::test]
 async fn a_coordinator_that_may_not_serve_control() {
     let server = NatsServer::start_with(users("subscribe { deny: \"orchestrator.broadcast.>\" }"));
-    let coordinator = NatsCoordinator::connect(&as_user(&server, "someone")).await;
+    let coordinator = NatsCoordinator::connect(&as_user(&server, "someone"), Term(1)).await;
     let coordinator = coordinator.expect("workers are served");
     let error = coordinator.control().await.expect_err("control is not");
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
@@ -153,7 +154,7 @@ async fn a_stream_that_somebody_changed_is_mended() {
         ..Default::default()
     };
     jetstream.create_stream(other.clone()).await.expect("a stream");
-    NatsCoordinator::connect(&options).await.expect("it is mended");
+    NatsCoordinator::connect(&options, Term(1)).await.expect("it is mended");
     let mended = jetstream.get_stream("orchestrator-work").await.expect("a stream");
     assert_eq!(mended.cached_info().config.max_age, Duration::from_secs(120));
     // What can't be changed is not touched.
@@ -170,9 +171,9 @@ async fn a_stream_that_somebody_changed_is_mended() {
 async fn two_roots_are_two_fleets() {
     let server = NatsServer::start();
     let mut options = NatsOptions::new(vec![server.url()]);
-    let one = NatsCoordinator::connect(&options).await.expect("connected");
+    let one = NatsCoordinator::connect(&options, Term(1)).await.expect("connected");
     options.root = kapelle_bus::subject::Root::new("other").expect("a root");
-    let two = NatsCoordinator::connect(&options).await.expect("connected");
+    let two = NatsCoordinator::connect(&options, Term(1)).await.expect("connected");
     let worker = NatsWorker::connect(&options, &worker("w")).await.expect("connected");
     let (asked, answered) = (
         kapelle_bus::WorkerEnd::request(
@@ -217,7 +218,7 @@ async fn tls_is_used_where_the_server_can_be_trusted() {
     assert!(error.to_string().contains("TLS"), "{error:?}");
     options.tls_ca = Some(directory.path().join("ca.pem"));
     options.tls_required = true;
-    NatsCoordinator::connect(&options).await.expect("it is trusted");
+    NatsCoordinator::connect(&options, Term(1)).await.expect("it is trusted");
     NatsWorker::connect(&options, &worker("w")).await.expect("it is trusted");
 
     let plain = NatsServer::start();

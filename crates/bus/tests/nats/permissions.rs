@@ -11,6 +11,7 @@ use kapelle_bus::nats::{Bucket, Credentials, NatsCoordinator, NatsOptions, NatsW
 use kapelle_bus::subject::{Root, WorkerName};
 use kapelle_bus::{CoordinatorEnd as _, OutputChunk, Poke, Pokes as _, Taken as _, WorkerEnd as _};
 use kapelle_domain::engine::{Answer, Holder, WorkerRequest};
+use kapelle_domain::ids::Term;
 
 use crate::server::{NatsConfig, NatsServer};
 
@@ -71,7 +72,7 @@ impl Secured {
 
     async fn coordinator(&self) -> NatsCoordinator {
         let options = self.options(&self.coordinator);
-        NatsCoordinator::connect(&options).await.expect("a coordinator may")
+        NatsCoordinator::connect(&options, Term(1)).await.expect("a coordinator may")
     }
 
     async fn worker(&self, name: &str, key: &Key) -> NatsWorker {
@@ -330,7 +331,7 @@ async fn who_has_no_key_gets_nowhere() {
     let error = NatsWorker::connect(&options, &worker("w1")).await.expect_err("nobody knows it");
     assert!(!error.is_transient(), "{error:?}");
     let anonymous = NatsOptions::new(vec![secured.server.url()]);
-    let connected = NatsCoordinator::connect(&anonymous).await;
+    let connected = NatsCoordinator::connect(&anonymous, Term(1)).await;
     connected.expect_err("who says nothing is nobody");
     // A key of one worker is none of another.
     let options = secured.options(&secured.w2);

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap};
 use kapelle_bus::conformance::{
-    Fabric as _, answer, attempt, classes, holder, next_offer, offer, soon, worker,
+    Fabric as _, answer, attempt, classes, holder, next_offer, next_request, offer, soon, worker,
 };
+use kapelle_bus::nats::NatsCoordinator;
 use kapelle_bus::{CoordinatorEnd as _, Error, Poke, Pokes as _, Taken as _, WorkerEnd as _};
 use kapelle_domain::engine::{Answer, Holder, WorkerRequest};
+use kapelle_domain::ids::Term;
 use kapelle_proto::v1;
 use prost::Message as _;
 
@@ -247,6 +249,37 @@ async fn an_offer_that_cannot_be_read_is_nobodys() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_was_replaced_is_not_listened_to() {
+    let nats = Nats::new().await;
+    let (old, options) = (&nats.coordinator, &nats.options);
+    let one = nats.worker(&worker("w")).await;
+    let look = || WorkerRequest::Look(holder());
+    let done = || Ok(Answer::Done);
+    let (reply, _) = tokio::join!(one.request(look()), answer(old, done()));
+    assert_eq!(reply, Ok(done()), "nobody has replaced it yet");
+    // It was frozen, say, and hears everything again, as its successor does.
+    let new = &NatsCoordinator::connect(options, Term(2)).await.expect("connected");
+    let both = async {
+        let (first, second) = (next_request(new).await, next_request(old).await);
+        first.reply.send(done()).expect("the worker waits");
+        drop(second.reply.send(done()));
+    };
+    let (reply, ()) = tokio::join!(one.request(look()), both);
+    assert_eq!(reply, Ok(done()));
+    let faster = async {
+        let (first, second) = (next_request(old).await, next_request(new).await);
+        first.reply.send(done()).expect("the worker waits");
+        second
+    };
+    let (reply, waiting) = tokio::join!(one.request(look()), faster);
+    assert_eq!(reply, Err(Error::NoAnswer), "what it says means nothing");
+    drop(waiting);
+    old.close().await;
+    let (reply, _) = tokio::join!(one.request(look()), answer(new, done()));
+    assert_eq!(reply, Ok(done()));
+}
+
+#[tokio::test]
 async fn a_trace_goes_with_the_request() {
     let mut nats = Nats::new().await;
     nats.options.traceparent =
@@ -257,7 +290,7 @@ async fn a_trace_goes_with_the_request() {
     for (one, expected) in [(traced, true), (broken, false)] {
         let asked = one.request(WorkerRequest::Look(Holder { ..holder() }));
         let answered = async {
-            let inbound = kapelle_bus::conformance::next_request(&nats.coordinator).await;
+            let inbound = next_request(&nats.coordinator).await;
             let trace = inbound.trace.clone();
             inbound.reply.send(Ok(Answer::Done)).expect("the worker waits");
             trace
