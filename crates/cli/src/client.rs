@@ -19,9 +19,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Problem};
 use crate::output::scrub;
 use crate::view::{
-    AttemptView, CommandView, EventPage, EventView, FeedbackAccepted, FeedbackRequest, GoalRequest,
-    GoalView, HealthView, LogPage, ReportView, RunAccepted, RunDetail, RunPage, RunRequest,
-    StatusView, StopAccepted, StopRequest, TaskView, WhyView, WorkerView,
+    AttemptView, CommandAccepted, CommandRequest, CommandView, EventPage, EventView,
+    FeedbackAccepted, FeedbackRequest, GoalRequest, GoalView, HealthView, LogPage, ReportView,
+    RunAccepted, RunDetail, RunPage, RunRequest, StatusView, StopAccepted, StopRequest, TaskView,
+    WhyView, WorkerView,
 };
 use sse::Decoder;
 
@@ -227,6 +228,14 @@ impl Client {
     pub async fn feedback(&self, id: &str, text: &str) -> Result<FeedbackAccepted, Error> {
         let request = FeedbackRequest { text: text.to_owned() };
         self.post(&["api", "v1", "tasks", id, "feedback"], &request).await
+    }
+
+    /// Orders something of running or waiting work.
+    ///
+    /// # Errors
+    /// See [`Self::health`].
+    pub async fn command(&self, request: &CommandRequest) -> Result<CommandAccepted, Error> {
+        self.post(&["api", "v1", "commands"], request).await
     }
 
     /// Why a task or work stream isn't running, or what it is doing.

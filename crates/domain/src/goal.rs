@@ -12,6 +12,7 @@
 mod catalog;
 mod command;
 mod decision;
+mod dependence;
 mod draft;
 mod lexicon;
 mod matching;
@@ -49,6 +50,10 @@ pub struct GoalSubject {
     pub complete: bool,
     /// It can be claimed now.
     pub available: bool,
+    /// It can't be started whatever else gets done: it is claimed, on hold or in a circle.
+    pub held: bool,
+    /// Ids of the work streams that it depends on.
+    pub depends_on: Vec<String>,
 }
 
 /// What the interpreter proposes to do.

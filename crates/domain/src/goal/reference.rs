@@ -92,6 +92,13 @@ pub(super) fn read(catalog: &Catalog, tokens: &[Token], spans: &[NameSpan]) -> R
     reader.found
 }
 
+/// `r7a1`: an attempt, by its run and number.
+fn is_attempt(word: &str) -> bool {
+    let numbers = word.strip_prefix('r').and_then(|rest| rest.split_once('a'));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(run, attempt)| digits(run) && digits(attempt))
+}
+
 struct Reader<'a> {
     catalog: &'a Catalog,
     tokens: &'a [Token],
@@ -112,19 +119,22 @@ impl Reader<'_> {
         self.spans.iter().any(|span| span.start <= at && at < span.end && span.end - span.start > 1)
     }
 
-    /// `coder-1.2-1764977334`: letters, an id and a number in one word.
+    /// `claude-code-1.2-r7a1` or `coder-1.2-1764977334`: words, an id and an attempt in one.
     fn agent(&mut self, at: usize) -> usize {
-        let glued = |index: usize| {
-            self.tokens.get(index).is_some_and(|token| token.gap == Gap::Glue && token.is_number())
-        };
-        let plain = !self.tokens[at].is_number() && self.as_marker(at).is_none();
-        if !plain || !glued(at + 1) || !glued(at + 2) {
+        let glued = |at: usize| self.tokens.get(at).filter(|token| token.gap == Gap::Glue);
+        let named = |at: usize| glued(at).is_some_and(|token| !token.is_number());
+        if self.tokens[at].is_number() || self.as_marker(at).is_some() {
             return 0;
         }
-        let parts = [self.word(at), self.word(at + 1), self.word(at + 2)];
+        let id = (at + 1..).find(|at| !named(*at)).unwrap_or(at);
+        let attempt = |token: &Token| token.is_number() || is_attempt(&token.word);
+        if !glued(id).is_some_and(Token::is_number) || !glued(id + 1).is_some_and(attempt) {
+            return 0;
+        }
+        let parts: Vec<&str> = (at..id + 2).map(|at| self.word(at)).collect();
         self.found.agents.push(parts.join("-"));
-        self.found.read[at..at + 3].fill(true);
-        3
+        self.found.read[at..id + 2].fill(true);
+        id + 2 - at
     }
 
     fn as_marker(&self, at: usize) -> Option<Marker> {

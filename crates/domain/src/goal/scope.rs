@@ -61,7 +61,9 @@ impl Cutter<'_> {
         if self.part != Part::Main && self.ends_part(at) {
             self.part = Part::Main;
         }
-        let free = !self.named(at) && !self.glued(at) && !self.tokens[at].quoted;
+        // What is ruled out in quotation marks is ruled out all the same: `"all except 2.1"`.
+        let quoted = self.tokens[at].quoted && self.negation(at).is_none();
+        let free = !self.named(at) && !self.glued(at) && !quoted;
         if free {
             if let Some(used) = self.open_part(at) {
                 return used;

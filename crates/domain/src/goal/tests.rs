@@ -40,6 +40,7 @@ fn subjects(rows: &[Row]) -> Vec<GoalSubject> {
             tasks: row.tasks.iter().map(|task| (*task).to_owned()).collect(),
             complete: row.state == "complete",
             available: row.state == "available",
+            ..GoalSubject::default()
         })
         .collect()
 }

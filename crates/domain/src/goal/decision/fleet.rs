@@ -125,18 +125,20 @@ fn stop_what(context: &Context<'_>, selection: &Selection, all: bool, draft: &mu
     let references = &context.main.references;
     explain_words(draft, selection);
     let near = explain_unknown(draft, context);
-    let ids: Vec<String> = selection
+    let picks: Picks = selection
         .picks
         .iter()
-        .map(|(entry, _)| context.catalog.entries[*entry].subject.id.clone())
-        .filter(|id| !draft.arguments.excluded.contains(id))
+        .filter(|(entry, _)| !context.excluded.contains(entry))
+        .copied()
         .collect();
+    let id = |(entry, _): &(usize, f64)| context.catalog.entries[*entry].subject.id.clone();
+    let ids: Vec<String> = picks.iter().map(id).collect();
     if !references.agents.is_empty() {
         draft.say(format!("Stops agent {}.", references.agents.join(", ")));
         draft.arguments.stop_target = Some(StopTarget::Agents(references.agents.clone()));
     } else if !ids.is_empty() {
         draft.confidence = draft.confidence.min(selection.confidence);
-        draft.picks = selection.picks.clone();
+        draft.picks = picks;
         let shown = list(context.catalog, draft.picks.iter().map(|(entry, _)| *entry));
         if selection.undecided {
             draft.action = Action::Suggest;

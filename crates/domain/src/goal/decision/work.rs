@@ -1,11 +1,12 @@
 //! Goals that ask for work: named streams, the next one, several, all.
 
+use std::collections::BTreeSet;
+
 use super::super::Action;
 use super::super::command::Intent;
 use super::super::draft::{Draft, Picks, list};
 use super::super::lexicon;
 use super::super::selection::{self, Selection};
-use super::super::vocabulary::as_f64;
 use super::{Context, explain_unknown, explain_words, strangeness, weigh_condition};
 
 /// How many streams "in parallel" starts if no number is given.
@@ -109,6 +110,9 @@ fn named_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft
         return;
     }
     let undecided = choose(context, selection, &mut open, draft);
+    if selection.grouped && !undecided {
+        keep_startable(&mut open, draft);
+    }
     say_waiting(&open, draft);
     draft.action = match open.len() {
         _ if undecided => Action::Suggest,
@@ -148,10 +152,25 @@ fn choose(
         open.truncate(limit);
         draft.say(format!("The first {limit} of them."));
     }
-    if selection.undecided {
+    if selection.undecided && !context.main.references.doubtful {
         draft.confidence = draft.confidence.clamp(0.55, 0.65);
     }
     false
+}
+
+/// Of streams that were named together, those that can't be worked through now stay behind: nobody
+/// has asked for any one of them, and they would keep the others from being started.
+fn keep_startable(open: &mut Picks, draft: &mut Draft<'_>) {
+    let entries: Vec<usize> = open.iter().map(|(entry, _)| *entry).collect();
+    let startable: BTreeSet<usize> = draft.catalog.reachable(&entries).into_iter().collect();
+    if startable.is_empty() || startable.len() == open.len() {
+        return;
+    }
+    let (kept, left): (Picks, Picks) =
+        open.iter().partition(|(entry, _)| startable.contains(entry));
+    let left = shown(draft, &left);
+    draft.say(format!("Left out, because they can't be started or wait for others: {left}."));
+    *open = kept;
 }
 
 fn say_waiting(open: &[(usize, f64)], draft: &mut Draft<'_>) {
@@ -200,7 +219,7 @@ fn without_streams(context: &Context<'_>, selection: &Selection, draft: &mut Dra
         let left_out = list(context.catalog, context.excluded.iter().copied());
         draft.say(format!("Leaves out {left_out}."));
     }
-    asked.fill(&open, &ready, draft);
+    asked.fill(context, &open, &ready, draft);
     draft.confidence *= strangeness(selection, asked.tolerance());
     if context.main.commands.iter().any(|command| command.misspelled) {
         draft.confidence *= 0.8;
@@ -244,7 +263,7 @@ impl Asked {
         }
     }
 
-    fn fill(self, open: &[usize], ready: &[usize], draft: &mut Draft<'_>) {
+    fn fill(self, context: &Context<'_>, open: &[usize], ready: &[usize], draft: &mut Draft<'_>) {
         let catalog = draft.catalog;
         match self {
             Self::Next { question } => {
@@ -271,15 +290,26 @@ impl Asked {
             Self::All { ordered } => {
                 draft.action = Action::RunBatch;
                 draft.confidence = if ordered { 0.93 } else { 0.85 };
-                let waiting = open.iter().filter(|entry| !ready.contains(entry));
-                draft.picks = ready.iter().map(|&entry| (entry, 0.9)).collect();
-                draft.picks.extend(waiting.map(|&entry| (entry, 0.6)));
-                let waiting = as_f64(open.len() - ready.len());
-                draft.say(format!(
-                    "Everything that is not complete: {} can start now, {waiting} follow as they \
-                     become available.",
-                    list(catalog, ready.iter().copied()),
-                ));
+                let batch = catalog.batch(&context.excluded);
+                let (now, later) = batch.split_at(ready.len().min(batch.len()));
+                draft.picks = now.iter().map(|&entry| (entry, 0.9)).collect();
+                draft.picks.extend(later.iter().map(|&entry| (entry, 0.6)));
+                let follow = match later.len() {
+                    0 => String::new(),
+                    1 => ", 1 follows when it becomes available".to_owned(),
+                    more => format!(", {more} follow as they become available"),
+                };
+                let now = list(catalog, now.iter().copied());
+                draft.say(format!("Everything that is not complete: {now} can start now{follow}."));
+                let within: BTreeSet<usize> = batch.iter().copied().collect();
+                let left = open.iter().copied().filter(|entry| !within.contains(entry));
+                let left = list(catalog, left);
+                if !left.is_empty() {
+                    draft.say(format!(
+                        "Not among them, because they can't be started or wait for what isn't: \
+                         {left}."
+                    ));
+                }
             }
         }
     }

@@ -230,6 +230,10 @@ fn stop() {
         target("stop coder-1.2-1764977334"),
         StopTarget::Agents(vec!["coder-1.2-1764977334".to_owned()])
     );
+    assert_eq!(
+        target("stop agent claude-code-1.2-r7a1"),
+        StopTarget::Agents(vec!["claude-code-1.2-r7a1".to_owned()])
+    );
 }
 
 #[test]
