@@ -33,6 +33,7 @@ impl Service {
                     complete: stream.status == Status::Complete,
                     available: known.why_not.is_none() && !taken,
                     held: taken || !waits,
+                    effort: stream.effort,
                     depends_on: stream.depends_on.iter().map(ToString::to_string).collect(),
                 }
             })

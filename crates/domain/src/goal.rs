@@ -11,6 +11,7 @@
 
 mod catalog;
 mod command;
+mod condition;
 mod decision;
 mod dependence;
 mod draft;
@@ -20,6 +21,7 @@ mod phrase;
 mod reference;
 mod scope;
 mod selection;
+mod size;
 mod text;
 mod vocabulary;
 
@@ -29,6 +31,7 @@ mod tests;
 use serde::Serialize;
 
 use self::catalog::Catalog;
+use crate::roadmap::Effort;
 
 /// Longer goals are not read: what is cut off might say what must not run.
 pub const GOAL_CHARS_MAX: usize = 2_000;
@@ -54,6 +57,8 @@ pub struct GoalSubject {
     pub held: bool,
     /// Ids of the work streams that it depends on.
     pub depends_on: Vec<String>,
+    /// How much work it is, if the roadmap says.
+    pub effort: Option<Effort>,
 }
 
 /// What the interpreter proposes to do.

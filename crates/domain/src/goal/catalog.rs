@@ -133,6 +133,15 @@ impl Catalog {
         self.exact.get(id).copied()
     }
 
+    /// Streams whose id is `digits` but for the points: 2.1 and `21`.
+    pub(super) fn without_point(&self, digits: &str) -> Vec<usize> {
+        let same = |entry: &Entry| {
+            let id = &entry.subject.id;
+            id.contains('.') && id.chars().filter(|c| *c != '.').eq(digits.chars())
+        };
+        if digits.len() < 2 { Vec::new() } else { self.select(same) }
+    }
+
     /// Streams whose id begins with `prefix` and goes on below it: `2` finds 2.1 and 2.10.
     pub(super) fn below(&self, prefix: &NaturalKey) -> Vec<usize> {
         let inside = |entry: &Entry| {

@@ -8,6 +8,7 @@ impl Catalog {
     /// What can be worked through without touching `excluded`: what can start now, then what that
     /// unblocks, and so on, each in working order.
     pub(super) fn batch(&self, excluded: &[usize]) -> Vec<usize> {
+        let excluded: BTreeSet<usize> = excluded.iter().copied().collect();
         let wanted: Vec<usize> =
             self.order.iter().copied().filter(|entry| !excluded.contains(entry)).collect();
         self.reachable(&wanted)
@@ -59,6 +60,31 @@ impl Catalog {
             done = reached.len();
             level.sort_by_key(|entry| ranks.get(entry));
         }
+    }
+
+    /// All that need one of `needed`, directly or through others; in roadmap order.
+    pub(super) fn dependents(&self, needed: &[usize]) -> Vec<usize> {
+        let mut needing: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for entry in 0..self.entries.len() {
+            for need in self.needs(entry) {
+                needing.entry(need).or_default().push(entry);
+            }
+        }
+        let mut found = BTreeSet::new();
+        let mut todo = needed.to_vec();
+        while let Some(need) = todo.pop() {
+            for &entry in needing.get(&need).into_iter().flatten() {
+                if found.insert(entry) {
+                    todo.push(entry);
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// Whether `entry` needs `other`, directly or through others.
+    pub(super) fn needs_other(&self, entry: usize, other: usize) -> bool {
+        self.dependents(&[other]).contains(&entry)
     }
 
     /// What it directly depends on, once each.

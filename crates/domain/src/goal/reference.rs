@@ -3,6 +3,7 @@
 use super::catalog::{Catalog, KeyPart, NameSpan, NaturalKey};
 use super::command;
 use super::lexicon;
+use super::size::{self, Size};
 use super::text::{Gap, Token};
 
 /// What was named by number.
@@ -22,6 +23,12 @@ pub(super) struct References {
     pub(super) grouped: bool,
     /// A number that another word claims: `python 3.2`.
     pub(super) doubtful: bool,
+    /// "or" stands between two of them.
+    pub(super) alternatives: bool,
+    /// Only streams of this size are meant, and where that is said.
+    pub(super) size: Option<(usize, Size)>,
+    /// "run 21", where that is the id of one of these streams but for the point.
+    pub(super) missing_point: Vec<usize>,
     /// How many streams are asked for.
     pub(super) count: Option<u64>,
     /// How many agents may work at once.
@@ -88,6 +95,7 @@ pub(super) fn read(catalog: &Catalog, tokens: &[Token], spans: &[NameSpan]) -> R
             }
         }
     }
+    reader.size();
     reader.counts();
     reader.found
 }
@@ -286,6 +294,7 @@ impl Reader<'_> {
     /// Takes what was named at `at` together with the end of its range; gives where to go on.
     fn accept(&mut self, at: usize, first: Named) -> usize {
         self.note_doubt(at);
+        self.found.alternatives |= self.before(at) == "or" && !self.found.entries.is_empty();
         let Some((last, end)) = self.range_end(&first) else {
             let after = self.word(first.end);
             let open = matches!(after, "onward" | "onwards")
@@ -402,6 +411,19 @@ impl Reader<'_> {
         matches!(self.word(at), "and" | "or" | "plus" | "to" | "through")
     }
 
+    fn size(&mut self) {
+        for at in 0..self.tokens.len() {
+            if self.found.read[at] || self.in_name(at) {
+                continue;
+            }
+            if let Some((size, words)) = size::read(self.tokens, at) {
+                self.found.read[words].fill(true);
+                self.found.size = Some((at, size));
+                return;
+            }
+        }
+    }
+
     fn counts(&mut self) {
         for at in 0..self.tokens.len() {
             if self.found.read[at] || self.in_name(at) {
@@ -420,7 +442,9 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, at: usize, value: u64) {
-        let next = self.word(at + 1);
+        // "two small ones" counts the ones.
+        let sized = self.found.size.as_ref().is_some_and(|(of, _)| *of == at + 1);
+        let next = self.word(if sized { at + 2 } else { at + 1 });
         let before = self.before(at);
         let top = before == "top";
         let after_of = if next == "of" { self.word(at + 2) } else { next };
@@ -437,6 +461,9 @@ impl Reader<'_> {
             || (last && lexicon::is_doing(before) && counted)
             || matches!(self.word(at), "couple" | "few" | "both")
         {
+            if last && lexicon::is_doing(before) {
+                self.found.missing_point = self.catalog.without_point(self.word(at));
+            }
             self.found.count = Some(value);
         } else {
             return;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod commands;
+mod orders;
 mod streams;
 mod traps;
 

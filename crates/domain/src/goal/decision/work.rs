@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::super::Action;
 use super::super::command::Intent;
 use super::super::draft::{Draft, Picks, list};
-use super::super::lexicon;
 use super::super::selection::{self, Selection};
-use super::{Context, explain_unknown, explain_words, strangeness, weigh_condition};
+use super::super::size::Size;
+use super::{Context, explain_unknown, explain_words, strangeness, tone, weigh_condition};
 
 /// How many streams "in parallel" starts if no number is given.
 const PARALLEL_DEFAULT: usize = 3;
@@ -23,7 +23,7 @@ pub(super) fn read<'a>(context: &Context<'a>) -> Draft<'a> {
     draft.arguments.concurrency = number(context.main.references.concurrency);
     if selection.picks.is_empty() {
         without_streams(context, &selection, &mut draft);
-    } else {
+    } else if !tone::by_relation(context, &selection, &mut draft) {
         named_streams(context, &selection, &mut draft);
     }
     if draft.action != Action::Suggest || draft.confidence >= 0.5 {
@@ -32,48 +32,9 @@ pub(super) fn read<'a>(context: &Context<'a>) -> Draft<'a> {
             // "everything after 2.3" would start what the condition holds back.
             draft.confidence = draft.confidence.min(0.45);
         }
-        weigh_tone(context, &selection, &mut draft);
+        tone::weigh(context, &selection, &mut draft);
     }
     draft
-}
-
-/// Questions and contrary verbs around streams are no orders to run them.
-fn weigh_tone(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {
-    let head = head(context, &draft.picks);
-    if head.is_some_and(lexicon::is_contrary) && context.main.tokens.len() > 1 {
-        draft.confidence = draft.confidence.min(0.4);
-        draft.say(format!("\"{}\" does not ask to run anything.", head.unwrap_or_default()));
-    }
-    let next = context.command(Intent::Next).is_some_and(|next| next.question)
-        && selection.picks.is_empty();
-    let asked = (context.main.asks() && !next) || head.is_some_and(lexicon::is_inquiry);
-    if asked && draft.action != Action::Suggest {
-        draft.confidence = draft.confidence.min(0.55);
-        draft.readings.push((Action::Status, selection.picks.clone()));
-        draft.readings.push((draft.action, draft.picks.clone()));
-        draft.action = Action::Suggest;
-        draft.say("It reads like a question, so nothing is started.");
-    }
-    let sequence = context.main.tokens.iter().any(|token| token.word == "then");
-    if sequence && draft.action == Action::RunParallel {
-        draft.confidence = draft.confidence.min(0.8);
-        draft.say("The order is kept only where the roadmap has it as a dependency.");
-    }
-}
-
-/// The first word with a meaning, unless all the streams have it themselves.
-fn head<'a>(context: &'a Context<'_>, picks: &Picks) -> Option<&'a str> {
-    let tokens = &context.main.tokens;
-    let at = tokens
-        .iter()
-        .position(|token| !lexicon::is_grammar(&token.word) && !lexicon::is_filler(&token.word))?;
-    let posting = context.catalog.vocabulary.posting(&tokens[at].stem);
-    let theirs = posting.is_some_and(|posting| {
-        picks.iter().all(|(entry, _)| {
-            posting.names.binary_search(entry).is_ok() || posting.tasks.binary_search(entry).is_ok()
-        })
-    });
-    (!theirs).then_some(tokens[at].word.as_str())
 }
 
 fn named_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {
@@ -92,6 +53,16 @@ fn named_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft
         draft.say(format!("But {} must not run.", shown(draft, &excluded)));
         draft.confidence = 0.3;
         draft.suggest_like(&[], &[]);
+        return;
+    }
+    if excluded.is_empty() && context.vague_exclusion && !selection.grouped {
+        // "2.1 without frills" may be about how, not about which.
+        draft.confidence = draft.confidence.min(0.7);
+        draft.say("What is ruled out was not asked for.");
+    }
+    if let Some((_, size)) = &context.main.references.size
+        && !keep_size(size, &mut wanted, draft)
+    {
         return;
     }
     if !context.excluded.is_empty() {
@@ -186,6 +157,63 @@ fn say_waiting(open: &[(usize, f64)], draft: &mut Draft<'_>) {
     }
 }
 
+/// Keeps the streams of a size; gives whether any are.
+fn keep_size(size: &Size, wanted: &mut Picks, draft: &mut Draft<'_>) -> bool {
+    let holds = |entry: usize| size.holds(&draft.catalog.entries[entry]);
+    let (kept, other): (Picks, Picks) =
+        wanted.iter().partition(|(entry, _)| holds(*entry) == Some(true));
+    let unknown: Picks =
+        other.iter().filter(|(entry, _)| holds(*entry).is_none()).copied().collect();
+    let said = &size.said;
+    if size.efforts.is_none() {
+        draft.say(format!("\"{said}\" compares: say a size, such as small or large."));
+        draft.confidence = 0.4;
+        return false;
+    }
+    if kept.is_empty() {
+        let sizes = size.shown();
+        draft.say(format!("No work stream that is meant has the effort {sizes} (\"{said}\")."));
+    } else {
+        draft.say(format!("\"{said}\" is taken as effort {}.", size.shown()));
+    }
+    if !unknown.is_empty() {
+        let unknown = shown(draft, &unknown);
+        draft.say(format!("The roadmap gives no effort for {unknown}."));
+    }
+    if kept.is_empty() {
+        draft.confidence = 0.4;
+        return false;
+    }
+    if size.guessed {
+        draft.confidence = draft.confidence.min(0.65);
+    }
+    *wanted = kept;
+    true
+}
+
+/// "the small ones", where nothing else says which.
+fn of_size(context: &Context<'_>, size: &Size, open: &[usize], draft: &mut Draft<'_>) {
+    draft.confidence = 0.9;
+    let mut wanted: Picks = open.iter().map(|&entry| (entry, 0.85)).collect();
+    if !keep_size(size, &mut wanted, draft) {
+        return;
+    }
+    keep_startable(&mut wanted, draft);
+    let next = context.command(Intent::Next).is_some() || size.one;
+    let limit = draft.arguments.count.or(next.then_some(1)).unwrap_or(usize::MAX);
+    wanted.truncate(limit);
+    let startable = |entry: usize| {
+        let entries: Vec<usize> = wanted.iter().map(|(entry, _)| *entry).collect();
+        context.catalog.reachable(&entries).contains(&entry)
+    };
+    if wanted.is_empty() || !wanted.iter().all(|(entry, _)| startable(*entry)) {
+        draft.confidence = 0.4;
+    }
+    draft.action = if wanted.len() == 1 { Action::RunSingle } else { Action::RunParallel };
+    draft.say(format!("That is {}.", shown(draft, &wanted)));
+    draft.picks = wanted;
+}
+
 fn without_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {
     let near = explain_unknown(draft, context);
     explain_words(draft, selection);
@@ -206,6 +234,19 @@ fn without_streams(context: &Context<'_>, selection: &Selection, draft: &mut Dra
         .copied()
         .filter(|&entry| context.catalog.entries[entry].subject.available)
         .collect();
+    if let Some((_, size)) = &context.main.references.size {
+        of_size(context, size, &open, draft);
+        draft.confidence *= strangeness(selection, 0.6);
+        return;
+    }
+    if tone::resumes(context) {
+        tone::point_to_resume(draft);
+        return;
+    }
+    if !context.main.references.missing_point.is_empty() {
+        missing_point(context, draft);
+        return;
+    }
     let asked = Asked::read(context, draft.arguments.count);
     let Some(asked) = asked else {
         nothing_found(selection, draft);
@@ -224,6 +265,7 @@ fn without_streams(context: &Context<'_>, selection: &Selection, draft: &mut Dra
     if context.main.commands.iter().any(|command| command.misspelled) {
         draft.confidence *= 0.8;
     }
+    tone::weigh_restriction(context, draft);
 }
 
 /// What kind of work is asked for where no stream is named.
@@ -278,12 +320,13 @@ impl Asked {
                 draft.say("None were asked for.");
             }
             Self::Several { count, sure } => {
-                draft.confidence = sure;
+                let short = ready.len() < count;
+                // Who asks for more than there is may mean something else.
+                draft.confidence = if short { sure.min(0.7) } else { sure };
                 draft.picks = ready.iter().take(count).map(|&entry| (entry, 0.85)).collect();
                 let one = draft.picks.len() == 1;
                 draft.action = if one { Action::RunSingle } else { Action::RunParallel };
                 let next = list(catalog, draft.picks.iter().map(|(entry, _)| *entry));
-                let short = draft.picks.len() < count;
                 let only = if short { "; no more are available" } else { "" };
                 draft.say(format!("The next {count} in order: {next}{only}."));
             }
@@ -313,6 +356,17 @@ impl Asked {
             }
         }
     }
+}
+
+/// "run 21" may be a slip for "run 2.1", and starts neither.
+fn missing_point(context: &Context<'_>, draft: &mut Draft<'_>) {
+    let near: Picks =
+        context.main.references.missing_point.iter().map(|&entry| (entry, 0.4)).collect();
+    let count = draft.arguments.count.unwrap_or_default();
+    let shown = shown(draft, &near);
+    draft.say(format!("Is {shown} meant? To run the next {count}, say \"next {count}\"."));
+    draft.confidence = 0.45;
+    draft.picks = near;
 }
 
 fn nothing_ready(open: &[usize], draft: &mut Draft<'_>) {
