@@ -1,7 +1,7 @@
 //! Goals in words.
 
-use kapelle_domain::goal::{GoalIndex, GoalSubject};
-use kapelle_domain::roadmap::Status;
+use kapelle_domain::goal::{GoalIndex, GoalSubject, StopTarget};
+use kapelle_domain::roadmap::{Status, WhyNot};
 
 use super::view::{GoalMatch, GoalRequest, GoalView};
 use super::{Error, Service};
@@ -19,6 +19,8 @@ impl Service {
             .iter()
             .map(|known| {
                 let stream = &roadmap.streams[known.position];
+                let taken = taken.contains_key(&stream.id);
+                let waits = matches!(known.why_not, None | Some(WhyNot::WaitsFor(_)));
                 GoalSubject {
                     id: stream.id.to_string(),
                     name: stream.name.clone(),
@@ -29,7 +31,10 @@ impl Service {
                     }),
                     tasks: stream.tasks.iter().map(|task| task.text.clone()).collect(),
                     complete: stream.status == Status::Complete,
-                    available: known.why_not.is_none() && !taken.contains_key(&stream.id),
+                    available: known.why_not.is_none() && !taken,
+                    held: taken || !waits,
+                    effort: stream.effort,
+                    depends_on: stream.depends_on.iter().map(ToString::to_string).collect(),
                 }
             })
             .collect();
@@ -43,11 +48,21 @@ impl Service {
             name: found.name.clone(),
             score: found.score,
         });
+        let arguments = understood.arguments;
+        let agents = match arguments.stop_target {
+            Some(StopTarget::Agents(names)) => names,
+            Some(StopTarget::All | StopTarget::AllExcept(_) | StopTarget::Streams(_)) | None => {
+                Vec::new()
+            }
+        };
         Ok(GoalView {
             action,
             confidence: understood.confidence,
             explanation: understood.explanation.clone(),
             matches: matches.collect(),
+            excluded: arguments.excluded,
+            concurrency: arguments.concurrency.and_then(|count| u32::try_from(count).ok()),
+            agents,
         })
     }
 }

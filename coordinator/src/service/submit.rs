@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kapelle_domain::engine::{Answer, Input, Resumption, Submission};
 use kapelle_domain::ids::{RunId, Timestamp};
 use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
-use kapelle_domain::roadmap::{Roadmap, Status, StreamId};
+use kapelle_domain::roadmap::{MalformedStreamId, Roadmap, Status, StreamId};
 use kapelle_domain::selection::{self, Choice, Common, TakenStreams, Unplannable};
 use kapelle_git::RefName;
 use kapelle_runtime::config;
@@ -58,7 +58,7 @@ impl Service {
         let mut notes = match choice {
             // Whoever names what they want misses nothing.
             Choice::Streams(_) => Vec::new(),
-            Choice::Next | Choice::Parallel(_) | Choice::Batch => left_out(&roadmap, &taken),
+            Choice::Next | Choice::Parallel(_) | Choice::Batch { .. } => left_out(&roadmap, &taken),
         };
         if request.dry_run || self.0.project.config.run.dry_run {
             notes.push("a dry run: nothing was started".to_owned());
@@ -68,7 +68,7 @@ impl Service {
         let concurrency = match (&request.select, request.concurrency) {
             (_, Some(concurrency)) => concurrency.max(1),
             (Selection::Parallel { count }, None) => (*count).max(1),
-            (Selection::Next | Selection::Streams { .. } | Selection::Batch, None) => {
+            (Selection::Next | Selection::Streams { .. } | Selection::Batch { .. }, None) => {
                 self.0.project.config.run.concurrency
             }
         };
@@ -180,7 +180,7 @@ impl Service {
 fn names_streams(request: &RunRequest) -> bool {
     match request.select {
         Selection::Streams { .. } => true,
-        Selection::Next | Selection::Parallel { .. } | Selection::Batch => false,
+        Selection::Next | Selection::Parallel { .. } | Selection::Batch { .. } => false,
     }
 }
 
@@ -188,14 +188,14 @@ fn choice(select: &Selection) -> Result<Choice, Error> {
     Ok(match select {
         Selection::Next => Choice::Next,
         Selection::Parallel { count } => Choice::Parallel((*count).max(1)),
-        Selection::Batch => Choice::Batch,
-        Selection::Streams { ids } => {
-            let ids: Result<Vec<StreamId>, _> = ids.iter().map(|id| id.parse()).collect();
-            Choice::Streams(ids.map_err(|error: kapelle_domain::roadmap::MalformedStreamId| {
-                Error::invalid("malformed_id", error.to_string())
-            })?)
-        }
+        Selection::Batch { exclude } => Choice::Batch { exclude: stream_ids(exclude)? },
+        Selection::Streams { ids } => Choice::Streams(stream_ids(ids)?),
     })
+}
+
+fn stream_ids(ids: &[String]) -> Result<Vec<StreamId>, Error> {
+    let ids: Result<Vec<StreamId>, MalformedStreamId> = ids.iter().map(|id| id.parse()).collect();
+    ids.map_err(|error| Error::invalid("malformed_id", error.to_string()))
 }
 
 fn unplannable(error: Unplannable) -> Error {

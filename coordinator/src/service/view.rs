@@ -301,7 +301,11 @@ pub enum Selection {
         count: u32,
     },
     /// Every available one, and all that they unblock.
-    Batch,
+    Batch {
+        /// Ids of those that are left out, and with them what waits for them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        exclude: Vec<String>,
+    },
 }
 
 /// What was, or would be, started.
@@ -515,8 +519,17 @@ pub struct GoalView {
     pub confidence: f64,
     /// Why, in words for people.
     pub explanation: String,
-    /// The work streams that it is about, best first.
+    /// The work streams that it is about, best first: those to run, to stop or to be told of.
     pub matches: Vec<GoalMatch>,
+    /// Ids of the work streams that must be left alone, also when they could be started later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<String>,
+    /// How many may be worked on at once, where the goal says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// What is to be stopped instead of work streams: agents, by the names that the goal gives them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<String>,
 }
 
 /// A work stream that a goal is about.

@@ -21,6 +21,7 @@ pub use markdown::markdown;
 pub use run::{counts_line, progress};
 pub use status::summary;
 pub use task::{TaskDetail, elapsed, who};
+pub use why::Answers;
 pub use worker::Workers;
 
 #[cfg(test)]

@@ -11,7 +11,9 @@
 
 mod catalog;
 mod command;
+mod condition;
 mod decision;
+mod dependence;
 mod draft;
 mod lexicon;
 mod matching;
@@ -19,6 +21,7 @@ mod phrase;
 mod reference;
 mod scope;
 mod selection;
+mod size;
 mod text;
 mod vocabulary;
 
@@ -28,6 +31,7 @@ mod tests;
 use serde::Serialize;
 
 use self::catalog::Catalog;
+use crate::roadmap::Effort;
 
 /// Longer goals are not read: what is cut off might say what must not run.
 pub const GOAL_CHARS_MAX: usize = 2_000;
@@ -49,6 +53,12 @@ pub struct GoalSubject {
     pub complete: bool,
     /// It can be claimed now.
     pub available: bool,
+    /// It can't be started whatever else gets done: it is claimed, on hold or in a circle.
+    pub held: bool,
+    /// Ids of the work streams that it depends on.
+    pub depends_on: Vec<String>,
+    /// How much work it is, if the roadmap says.
+    pub effort: Option<Effort>,
 }
 
 /// What the interpreter proposes to do.

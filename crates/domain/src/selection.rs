@@ -20,7 +20,10 @@ pub enum Choice {
     /// The first so many that are available.
     Parallel(u32),
     /// Everything that is available, and all that becomes so.
-    Batch,
+    Batch {
+        /// But not these, nor what only they would unblock.
+        exclude: Vec<StreamId>,
+    },
 }
 
 /// What every task of the plan has in common.
@@ -101,7 +104,7 @@ pub fn plan(
         Choice::Parallel(count) => {
             available().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect()
         }
-        Choice::Batch => batch(roadmap, available().collect(), taken),
+        Choice::Batch { exclude } => batch(roadmap, exclude, taken)?,
         Choice::Streams(ids) => named(roadmap, ids, taken)?,
     };
     if chosen.is_empty() {
@@ -151,10 +154,15 @@ fn and_unmerged(unmerged: &BTreeMap<String, Vec<StreamId>>) -> String {
 /// Everything that is available, then everything that these unblock, and so on.
 fn batch<'r>(
     roadmap: &'r Roadmap,
-    available: Vec<&'r WorkStream>,
+    exclude: &[StreamId],
     taken: &TakenStreams,
-) -> Vec<&'r WorkStream> {
-    let mut chosen = available;
+) -> Result<Vec<&'r WorkStream>, Unplannable> {
+    // Leaving out what isn't there may be a slip of the pen: what was meant would be started.
+    if let Some(unknown) = exclude.iter().find(|id| roadmap.stream(id).is_none()) {
+        return Err(Unplannable::Unknown(unknown.clone()));
+    }
+    let barred = |id: &StreamId| exclude.contains(id) || taken.contains_key(id);
+    let mut chosen = roadmap.available(barred);
     let mut reached: BTreeSet<StreamId> = chosen.iter().map(|stream| stream.id.clone()).collect();
     loop {
         let before = chosen.len();
@@ -162,13 +170,13 @@ fn batch<'r>(
             let Some(WhyNot::WaitsFor(open)) = &availability.why_not else { continue };
             let stream = &roadmap.streams[availability.position];
             let unblocked = open.iter().all(|id| reached.contains(id));
-            if unblocked && !reached.contains(&stream.id) && !taken.contains_key(&stream.id) {
+            if unblocked && !reached.contains(&stream.id) && !barred(&stream.id) {
                 reached.insert(stream.id.clone());
                 chosen.push(stream);
             }
         }
         if chosen.len() == before {
-            return chosen;
+            return Ok(chosen);
         }
     }
 }
@@ -316,10 +324,11 @@ mod tests {
             assert_eq!(planned(&choice, taken), expected, "{choice:?}");
         };
         let named = |ids: &[&str]| Choice::Streams(ids.iter().map(|text| id(text)).collect());
+        let batch = || Choice::Batch { exclude: Vec::new() };
         let (none, mut taken) = (TakenStreams::new(), taken());
         assert_eq!(taken.keys().collect::<Vec<_>>(), [&id("1.1")]);
-        check(Choice::Batch, &none, Ok(&["1.1", "1.4", "1.2"]));
-        check(Choice::Batch, &taken, Ok(&["1.4"]));
+        check(batch(), &none, Ok(&["1.1", "1.4", "1.2"]));
+        check(batch(), &taken, Ok(&["1.4"]));
         check(Choice::Next, &taken, Ok(&["1.4"]));
         let done = "work stream 1.1 is done in kapelle/r-1, not merged yet";
         check(named(&["1.1", "1.2"]), &taken, Err(done));
@@ -329,8 +338,22 @@ mod tests {
         taken.insert(id("1.4"), Taken::By("r-2/1.4".to_owned()));
         check(named(&["1.4"]), &taken, Err("work stream 1.4 is being worked on already"));
         let nothing = "no work stream is available; 1.1: done in kapelle/r-1, not merged yet";
-        check(Choice::Batch, &taken, Err(nothing));
+        check(batch(), &taken, Err(nothing));
         taken.remove(&id("1.1"));
         check(Choice::Parallel(2), &taken, Ok(&["1.1"]));
+    }
+
+    #[test]
+    fn a_batch_leaves_out_what_it_is_told_to_and_what_waits_for_that() {
+        let batch = |exclude: &[&str]| {
+            let exclude = exclude.iter().map(|text| id(text)).collect();
+            planned(&Choice::Batch { exclude }, &TakenStreams::new())
+        };
+        let keys = |keys: &[&str]| Ok(keys.iter().map(|&key| key.to_owned()).collect());
+        assert_eq!(batch(&["1.4"]), keys(&["1.1", "1.2"]));
+        assert_eq!(batch(&["1.2"]), keys(&["1.1", "1.4"]));
+        assert_eq!(batch(&["1.1"]), keys(&["1.4"]));
+        assert_eq!(batch(&["1.1", "1.4"]), Err("no work stream is available".to_owned()));
+        assert_eq!(batch(&["1.44"]), Err("the roadmap has no work stream 1.44".to_owned()));
     }
 }

@@ -73,6 +73,27 @@ async fn a_dry_run_starts_nothing_and_a_repeated_request_starts_nothing_twice() 
 }
 
 #[tokio::test]
+async fn what_a_goal_rules_out_is_left_out_of_the_batch() {
+    let project = Project::start().await;
+    let router = over_socket(&project);
+    let goal = post(&router, "/api/v1/goal", json!({"text": "everything except 1.2"})).await.json();
+    assert_eq!((&goal["action"], &goal["excluded"]), (&json!("run_batch"), &json!(["1.2"])));
+    let ids = |tasks: &Value, field: &str| -> Vec<Value> {
+        tasks.as_array().into_iter().flatten().map(|task| task[field].clone()).collect()
+    };
+    assert_eq!(ids(&goal["matches"], "id"), [json!("1.1")]);
+
+    let batch = |exclude: Value| {
+        let select = json!({"kind": "batch", "exclude": exclude});
+        post(&router, "/api/v1/runs", json!({"select": select, "dry_run": true}))
+    };
+    let plan = batch(goal["excluded"].clone()).await.json();
+    assert_eq!(ids(&plan["tasks"], "key"), [json!("1.1")]);
+    assert_eq!(batch(json!(["9.9"])).await.status, 404);
+    assert_eq!(batch(json!(["nothing"])).await.status, 422);
+}
+
+#[tokio::test]
 async fn a_run_is_seen_from_its_start_to_its_end() {
     let project = Project::start().await;
     let router = over_socket(&project);

@@ -100,7 +100,7 @@ async fn play(
     let client = &connection.client;
     let mut follower = Follower::start(app, connection).await?;
     let request = RunRequest {
-        select: Selection::Batch,
+        select: Selection::Batch { exclude: Vec::new() },
         agent: None,
         concurrency: Some(CONCURRENCY),
         no_verify: false,

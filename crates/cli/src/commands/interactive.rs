@@ -7,7 +7,7 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
-use super::goal::{Action, HELP, only_tasks};
+use super::goal::{Action, HELP, running};
 use super::run::finish;
 use super::stop::stop;
 use crate::app::App;
@@ -117,12 +117,11 @@ async fn answer(app: &App, client: &Client, said: Said) -> Result<(), Error> {
         Said::Help => console.data(&format!("{HELP}{}", said::COMMANDS)),
         Said::Status => console.show(&client.status().await?),
         Said::Running => {
-            let mut status = client.status().await?;
-            status.tasks.retain(|task| matches!(task.state.as_str(), "active" | "integrating"));
+            let status = running(client.status().await?, &[]);
             if status.tasks.is_empty() {
                 return console.data("Nothing is running.\n");
             }
-            console.show(&StatusView { workers: Vec::new(), ..only_tasks(status) })
+            console.show(&StatusView { workers: Vec::new(), ..status })
         }
         Said::Stop(id) => {
             let stopped = stop(client, StopRequest { id, reason: None }).await?;
@@ -172,20 +171,8 @@ async fn goal(app: &App, client: &Client, text: &str) -> Result<(), Error> {
             app.console.show(&client.submit(&request).await?)
         }
         Action::Suggest => nothing_fits(app, &goal),
-        Action::Status => Box::pin(answer(app, client, Said::Status)).await,
-        Action::Running => Box::pin(answer(app, client, Said::Running)).await,
-        Action::Blocked => {
-            let mut status = client.status().await?;
-            status.streams.retain(|stream| !stream.available);
-            app.console.show(&StatusView { tasks: Vec::new(), ..status })
-        }
-        Action::Stop => {
-            if app.console.confirm("Stop everything that runs?")? == Some(true) {
-                return Box::pin(answer(app, client, Said::Stop(None))).await;
-            }
-            app.console.data("Nothing was stopped.\n")
-        }
         Action::Help => Box::pin(answer(app, client, Said::Help)).await,
+        other => other.answer(&app.console, client).await,
     }
 }
 

@@ -108,6 +108,8 @@ pub(super) enum Wish {
     Parallel(Option<u32>),
     /// Everything, up to so many at once.
     Batch(Option<u32>),
+    /// What a goal was understood to mean, and how many at once.
+    Goal(Selection, Option<u32>),
 }
 
 impl Wish {
@@ -121,11 +123,12 @@ impl Wish {
         match self {
             Self::Streams(ids) => (Selection::Streams { ids }, None),
             Self::Parallel(count) => parallel(count),
-            Self::Batch(concurrency) => (Selection::Batch, concurrency),
+            Self::Batch(concurrency) => (Selection::Batch { exclude: Vec::new() }, concurrency),
+            Self::Goal(select, concurrency) => (select, concurrency),
             Self::AsConfigured => match run.mode {
                 Mode::Single => (Selection::Next, None),
                 Mode::Parallel => parallel(None),
-                Mode::Batch => (Selection::Batch, None),
+                Mode::Batch => (Selection::Batch { exclude: Vec::new() }, None),
             },
         }
     }

@@ -238,5 +238,8 @@ pub(crate) fn goal() -> GoalView {
             GoalMatch { id: "1.2".to_owned(), name: "Task parser".to_owned(), score: 0.92 },
             GoalMatch { id: "1.6".to_owned(), name: "Decomposition".to_owned(), score: 0.31 },
         ],
+        excluded: Vec::new(),
+        concurrency: None,
+        agents: Vec::new(),
     }
 }

@@ -2,8 +2,30 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
+use serde_json::Value;
+
 use crate::output::{Canvas, Show, Tone};
 use crate::view::WhyView;
+
+/// Several of them.
+#[derive(Debug, Serialize)]
+pub struct Answers(pub Vec<WhyView>);
+
+impl Show for Answers {
+    fn text(&self, canvas: &Canvas) -> String {
+        let texts: Vec<String> = self.0.iter().map(|answer| answer.text(canvas)).collect();
+        texts.join("\n")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().flat_map(WhyView::names).collect()
+    }
+
+    fn rows(&self) -> Vec<Value> {
+        self.0.iter().filter_map(|answer| serde_json::to_value(answer).ok()).collect()
+    }
+}
 
 impl Show for WhyView {
     fn text(&self, canvas: &Canvas) -> String {

@@ -1,6 +1,6 @@
 //! The work streams of one roadmap, arranged to be found by id, name, batch, tag and word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::GoalSubject;
 use super::command;
@@ -85,6 +85,8 @@ pub(super) struct Catalog {
     pub(super) order: Vec<usize>,
     pub(super) vocabulary: Vocabulary,
     ids: BTreeMap<String, Vec<usize>>,
+    /// The first stream with an id, as the roadmap writes it.
+    exact: HashMap<String, usize>,
     /// The most words an id has.
     pub(super) id_words_max: usize,
     /// Where a name begins with, or contains, two words side by side: entry and position.
@@ -107,6 +109,7 @@ impl Catalog {
             order: Vec::new(),
             vocabulary: Vocabulary::new(subjects.len()),
             ids: BTreeMap::new(),
+            exact: HashMap::new(),
             id_words_max: 1,
             name_pairs: BTreeMap::new(),
             whole_names: BTreeMap::new(),
@@ -123,6 +126,20 @@ impl Catalog {
     /// The streams with this id, written as `words`.
     pub(super) fn with_id(&self, words: &[&str]) -> &[usize] {
         self.ids.get(&id_key(words)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The stream with this id, written exactly so.
+    pub(super) fn exact(&self, id: &str) -> Option<usize> {
+        self.exact.get(id).copied()
+    }
+
+    /// Streams whose id is `digits` but for the points: 2.1 and `21`.
+    pub(super) fn without_point(&self, digits: &str) -> Vec<usize> {
+        let same = |entry: &Entry| {
+            let id = &entry.subject.id;
+            id.contains('.') && id.chars().filter(|c| *c != '.').eq(digits.chars())
+        };
+        if digits.len() < 2 { Vec::new() } else { self.select(same) }
     }
 
     /// Streams whose id begins with `prefix` and goes on below it: `2` finds 2.1 and 2.10.
@@ -184,6 +201,7 @@ impl Catalog {
 
     fn add(&mut self, subject: &GoalSubject) {
         let at = self.entries.len();
+        self.exact.entry(subject.id.clone()).or_insert(at);
         let id: Vec<Token> = tokenize(&subject.id);
         let words: Vec<&str> = id.iter().map(|token| token.word.as_str()).collect();
         if !words.is_empty() {

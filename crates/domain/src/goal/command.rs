@@ -17,6 +17,8 @@ use self::pattern::{Matcher, PATTERNS, Spelling};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Intent {
     Next,
+    /// To go on with what was interrupted.
+    Resume,
     All,
     Parallel,
     Status,
@@ -60,7 +62,7 @@ impl Command {
     pub(super) fn is_about_fleet(&self) -> bool {
         match self.intent {
             Intent::Status | Intent::Stop | Intent::Agents | Intent::Unblock | Intent::Help => true,
-            Intent::Next | Intent::All | Intent::Parallel => false,
+            Intent::Next | Intent::Resume | Intent::All | Intent::Parallel => false,
         }
     }
 }
@@ -113,6 +115,7 @@ pub(super) fn is_command_word(word: &str) -> bool {
             | "worker"
             | "workers"
             | "continue"
+            | "resume"
             | "parallel"
             | "news"
             | "usage"
@@ -228,7 +231,7 @@ fn standing_in_names(command: &Command, tokens: &[Token], spans: &[NameSpan]) ->
 
 /// "build a status …" and "add help …" ask for things to be made.
 fn made(command: &Command, tokens: &[Token]) -> bool {
-    if matches!(command.intent, Intent::All | Intent::Next) {
+    if matches!(command.intent, Intent::All | Intent::Next | Intent::Resume) {
         return false;
     }
     let Some(&first) = command.words.first() else { return false };

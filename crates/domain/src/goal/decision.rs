@@ -2,6 +2,7 @@
 
 use super::catalog::{Catalog, NaturalKey};
 use super::command::{Command, Intent};
+use super::condition;
 use super::draft::{Draft, list};
 use super::lexicon;
 use super::phrase::{self, Phrase};
@@ -12,6 +13,7 @@ use super::vocabulary::as_f64;
 use super::{Action, GOAL_CHARS_MAX, Interpretation};
 
 mod fleet;
+mod tone;
 mod work;
 
 /// What every reading of a goal may depend on.
@@ -20,6 +22,8 @@ pub(super) struct Context<'a> {
     pub(super) main: Phrase,
     /// Streams that must not be touched.
     pub(super) excluded: Vec<usize>,
+    /// They were ruled out neither by an id nor by a full name.
+    pub(super) vague_exclusion: bool,
     /// A condition was stated that is not acted on.
     pub(super) condition: Option<String>,
 }
@@ -51,14 +55,23 @@ pub(super) fn interpret(catalog: &Catalog, text: &str) -> Interpretation {
         return without_words(catalog, text);
     }
     let spans = phrase::name_spans(catalog, &tokens);
+    let (tokens, mut unheeded) = condition::take(catalog, tokens, &spans);
+    let spans = if unheeded.is_empty() { spans } else { phrase::name_spans(catalog, &tokens) };
     let scopes = scope::split(&tokens, &spans);
     let exclusion = Exclusion::read(catalog, &scopes);
-    let condition = condition(&scopes);
+    unheeded.extend(condition(&scopes));
+    let condition = (!unheeded.is_empty()).then(|| unheeded.join(", "));
     let main = phrase::read(catalog, scopes.main);
     if let Some(refused) = exclusion.refuse(catalog, &main) {
         return refused;
     }
-    let context = Context { catalog, main, excluded: exclusion.entries, condition };
+    let context = Context {
+        catalog,
+        main,
+        excluded: exclusion.entries,
+        vague_exclusion: exclusion.vague,
+        condition,
+    };
     let mut draft = read(&context);
     if exclusion.commands && draft.action != Action::Suggest {
         draft.confidence *= 0.7;
@@ -107,6 +120,10 @@ struct Exclusion {
     entries: Vec<usize>,
     /// Words whose work stream could not be found.
     unresolved: Vec<String>,
+    /// What needs the streams that were named is ruled out, not they themselves.
+    needing: bool,
+    /// It is neither by an id nor by a full name.
+    vague: bool,
     /// An exclusion without anything in it.
     empty: bool,
     /// Something other than work streams is ruled out: "don't stop".
@@ -118,13 +135,21 @@ impl Exclusion {
         let mut exclusion = Self::default();
         for tokens in &scopes.excluded {
             let phrase = phrase::read(catalog, tokens.clone());
-            let (entries, unresolved) = selection::select_excluded(catalog, &phrase);
+            let (mut entries, unresolved) = selection::select_excluded(catalog, &phrase);
+            let needing = tokens.first().is_some_and(|token| lexicon::is_needing(&token.word));
+            if needing && !entries.is_empty() {
+                entries = catalog.dependents(&entries);
+                exclusion.needing = true;
+            }
             let fleet = phrase
                 .commands
                 .iter()
                 .any(|command| command.is_about_fleet() || command.intent == Intent::All);
             exclusion.commands |= fleet;
-            exclusion.empty |= entries.is_empty() && unresolved.is_empty() && !fleet;
+            exclusion.vague |=
+                phrase.references.entries.is_empty() && !phrase.spans.iter().any(|span| span.full);
+            let nothing = entries.is_empty() && unresolved.is_empty();
+            exclusion.empty |= nothing && !fleet && !exclusion.needing;
             exclusion.entries.extend(entries);
             exclusion.unresolved.extend(unresolved);
         }
@@ -182,7 +207,16 @@ fn condition(scopes: &Scopes) -> Option<String> {
                     | "roadmap"
             )
     };
-    let told = scopes.conditions.iter().find(|tokens| !tokens.iter().all(idle))?;
+    // "when I am back" is a condition, "if you can" is politeness.
+    let polite = |token: &Token| {
+        matches!(token.word.as_str(), "can" | "could" | "may" | "might" | "would" | "do")
+    };
+    let grammar = |tokens: &[Token]| {
+        let only = tokens.iter().all(|token| lexicon::is_grammar(&token.word));
+        only && !tokens.is_empty() && !tokens.iter().any(polite)
+    };
+    let tells = |tokens: &&Vec<Token>| !tokens.iter().all(idle) || grammar(tokens);
+    let told = scopes.conditions.iter().find(tells)?;
     Some(told.iter().map(|token| token.word.as_str()).collect::<Vec<_>>().join(" "))
 }
 

@@ -116,6 +116,59 @@ pub(super) fn is_contrary(word: &str) -> bool {
     )
 }
 
+/// Whether `word` asks for something to be done about work streams that no agent does: what is
+/// Kapelle's own or people's business.
+pub(super) fn is_upkeep(word: &str) -> bool {
+    matches!(
+        word,
+        "accept"
+            | "approve"
+            | "assign"
+            | "check"
+            | "claim"
+            | "flag"
+            | "label"
+            | "mark"
+            | "merge"
+            | "move"
+            | "rename"
+            | "review"
+            | "set"
+            | "tag"
+            | "test"
+            | "tick"
+            | "update"
+            | "validate"
+            | "verify"
+    )
+}
+
+/// Whether `word` says that one work stream needs another: "what depends on 2.1".
+pub(super) fn is_needing(word: &str) -> bool {
+    matches!(
+        word,
+        "need"
+            | "needs"
+            | "needing"
+            | "require"
+            | "requires"
+            | "requiring"
+            | "depend"
+            | "depends"
+            | "depending"
+            | "dependent"
+            | "rely"
+            | "relies"
+            | "relying"
+            | "wait"
+            | "waits"
+            | "waiting"
+            | "blocked"
+            | "independent"
+            | "unrelated"
+    )
+}
+
 /// Whether `word`, as the verb of a goal, asks to be told something.
 pub(super) fn is_inquiry(word: &str) -> bool {
     matches!(
@@ -154,6 +207,66 @@ pub(super) fn is_fleet(word: &str) -> bool {
             | "execution"
             | "orchestrator"
             | "swarm"
+    )
+}
+
+/// Whether `word` says how a thing is, by no measure that a roadmap has.
+pub(super) fn is_quality(word: &str) -> bool {
+    matches!(
+        word,
+        "big"
+            | "correct"
+            | "fast"
+            | "good"
+            | "great"
+            | "little"
+            | "lovely"
+            | "main"
+            | "new"
+            | "nice"
+            | "old"
+            | "own"
+            | "proper"
+            | "quick"
+            | "same"
+            | "simple"
+            | "small"
+            | "useful"
+    )
+}
+
+/// Whether `word`, behind a work stream, makes a statement about it.
+pub(super) fn is_predicate(word: &str) -> bool {
+    matches!(
+        word,
+        "is" | "are"
+            | "was"
+            | "were"
+            | "has"
+            | "have"
+            | "had"
+            | "needs"
+            | "requires"
+            | "depends"
+            | "lacks"
+            | "misses"
+            | "looks"
+            | "seems"
+            | "fails"
+            | "failed"
+            | "works"
+            | "worked"
+            | "breaks"
+            | "broke"
+            | "blocks"
+            | "waits"
+            | "wants"
+            | "conflicts"
+            | "crashes"
+            | "crashed"
+            | "hangs"
+            | "passes"
+            | "passed"
     )
 }
 

@@ -56,8 +56,12 @@ impl Phrase {
 
     /// Whether the part opens as a question does.
     pub(super) fn asks(&self) -> bool {
-        let spoken = self.tokens.iter().find(|token| !lexicon::is_filler(&token.word));
-        spoken.is_some_and(|token| lexicon::is_asking(&token.word))
+        let mut spoken = self.tokens.iter().filter(|token| !lexicon::is_filler(&token.word));
+        let first = spoken.next().map_or("", |token| &token.word);
+        let second = spoken.next().map_or("", |token| &token.word);
+        // "could you start …" is an order, "could 2.1 start" is none.
+        let possible = matches!(first, "can" | "could" | "would" | "will" | "may" | "might");
+        (lexicon::is_asking(first) || (possible && !matches!(second, "you" | "somebody")))
             && !self.spans.iter().any(|span| span.start == 0 && span.full)
     }
 }

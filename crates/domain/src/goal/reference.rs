@@ -3,6 +3,7 @@
 use super::catalog::{Catalog, KeyPart, NameSpan, NaturalKey};
 use super::command;
 use super::lexicon;
+use super::size::{self, Size};
 use super::text::{Gap, Token};
 
 /// What was named by number.
@@ -22,6 +23,12 @@ pub(super) struct References {
     pub(super) grouped: bool,
     /// A number that another word claims: `python 3.2`.
     pub(super) doubtful: bool,
+    /// "or" stands between two of them.
+    pub(super) alternatives: bool,
+    /// Only streams of this size are meant, and where that is said.
+    pub(super) size: Option<(usize, Size)>,
+    /// "run 21", where that is the id of one of these streams but for the point.
+    pub(super) missing_point: Vec<usize>,
     /// How many streams are asked for.
     pub(super) count: Option<u64>,
     /// How many agents may work at once.
@@ -88,8 +95,16 @@ pub(super) fn read(catalog: &Catalog, tokens: &[Token], spans: &[NameSpan]) -> R
             }
         }
     }
+    reader.size();
     reader.counts();
     reader.found
+}
+
+/// `r7a1`: an attempt, by its run and number.
+fn is_attempt(word: &str) -> bool {
+    let numbers = word.strip_prefix('r').and_then(|rest| rest.split_once('a'));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.is_some_and(|(run, attempt)| digits(run) && digits(attempt))
 }
 
 struct Reader<'a> {
@@ -112,19 +127,22 @@ impl Reader<'_> {
         self.spans.iter().any(|span| span.start <= at && at < span.end && span.end - span.start > 1)
     }
 
-    /// `coder-1.2-1764977334`: letters, an id and a number in one word.
+    /// `claude-code-1.2-r7a1` or `coder-1.2-1764977334`: words, an id and an attempt in one.
     fn agent(&mut self, at: usize) -> usize {
-        let glued = |index: usize| {
-            self.tokens.get(index).is_some_and(|token| token.gap == Gap::Glue && token.is_number())
-        };
-        let plain = !self.tokens[at].is_number() && self.as_marker(at).is_none();
-        if !plain || !glued(at + 1) || !glued(at + 2) {
+        let glued = |at: usize| self.tokens.get(at).filter(|token| token.gap == Gap::Glue);
+        let named = |at: usize| glued(at).is_some_and(|token| !token.is_number());
+        if self.tokens[at].is_number() || self.as_marker(at).is_some() {
             return 0;
         }
-        let parts = [self.word(at), self.word(at + 1), self.word(at + 2)];
+        let id = (at + 1..).find(|at| !named(*at)).unwrap_or(at);
+        let attempt = |token: &Token| token.is_number() || is_attempt(&token.word);
+        if !glued(id).is_some_and(Token::is_number) || !glued(id + 1).is_some_and(attempt) {
+            return 0;
+        }
+        let parts: Vec<&str> = (at..id + 2).map(|at| self.word(at)).collect();
         self.found.agents.push(parts.join("-"));
-        self.found.read[at..at + 3].fill(true);
-        3
+        self.found.read[at..id + 2].fill(true);
+        id + 2 - at
     }
 
     fn as_marker(&self, at: usize) -> Option<Marker> {
@@ -276,6 +294,7 @@ impl Reader<'_> {
     /// Takes what was named at `at` together with the end of its range; gives where to go on.
     fn accept(&mut self, at: usize, first: Named) -> usize {
         self.note_doubt(at);
+        self.found.alternatives |= self.before(at) == "or" && !self.found.entries.is_empty();
         let Some((last, end)) = self.range_end(&first) else {
             let after = self.word(first.end);
             let open = matches!(after, "onward" | "onwards")
@@ -392,6 +411,19 @@ impl Reader<'_> {
         matches!(self.word(at), "and" | "or" | "plus" | "to" | "through")
     }
 
+    fn size(&mut self) {
+        for at in 0..self.tokens.len() {
+            if self.found.read[at] || self.in_name(at) {
+                continue;
+            }
+            if let Some((size, words)) = size::read(self.tokens, at) {
+                self.found.read[words].fill(true);
+                self.found.size = Some((at, size));
+                return;
+            }
+        }
+    }
+
     fn counts(&mut self) {
         for at in 0..self.tokens.len() {
             if self.found.read[at] || self.in_name(at) {
@@ -410,7 +442,9 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, at: usize, value: u64) {
-        let next = self.word(at + 1);
+        // "two small ones" counts the ones.
+        let sized = self.found.size.as_ref().is_some_and(|(of, _)| *of == at + 1);
+        let next = self.word(if sized { at + 2 } else { at + 1 });
         let before = self.before(at);
         let top = before == "top";
         let after_of = if next == "of" { self.word(at + 2) } else { next };
@@ -427,6 +461,9 @@ impl Reader<'_> {
             || (last && lexicon::is_doing(before) && counted)
             || matches!(self.word(at), "couple" | "few" | "both")
         {
+            if last && lexicon::is_doing(before) {
+                self.found.missing_point = self.catalog.without_point(self.word(at));
+            }
             self.found.count = Some(value);
         } else {
             return;

@@ -61,7 +61,9 @@ impl Cutter<'_> {
         if self.part != Part::Main && self.ends_part(at) {
             self.part = Part::Main;
         }
-        let free = !self.named(at) && !self.glued(at) && !self.tokens[at].quoted;
+        // What is ruled out in quotation marks is ruled out all the same: `"all except 2.1"`.
+        let quoted = self.tokens[at].quoted && self.negation(at).is_none();
+        let free = !self.named(at) && !self.glued(at) && !quoted;
         if free {
             if let Some(used) = self.open_part(at) {
                 return used;
@@ -95,10 +97,12 @@ impl Cutter<'_> {
             }
             return Some(used);
         }
-        if self.part != Part::Excluded && self.opens_condition(at) {
+        if self.part != Part::Excluded
+            && let Some(used) = self.opens_condition(at)
+        {
             self.part = Part::Condition;
             self.scopes.conditions.push(Vec::new());
-            return Some(1);
+            return Some(used);
         }
         None
     }
@@ -177,7 +181,9 @@ impl Cutter<'_> {
             return Some(1);
         }
         let skip = if self.word(at + 1) == "yet" { 2 } else { 1 };
-        if !lexicon::is_state(self.word(at + skip)) {
+        // "not blocked by 2.1" says what to leave out.
+        let related = matches!(self.word(at + skip + 1), "by" | "for" | "on");
+        if !lexicon::is_state(self.word(at + skip)) || related {
             return None;
         }
         let asks = lexicon::is_asking(self.word(self.clause_start(at)));
@@ -188,12 +194,16 @@ impl Cutter<'_> {
         Some(dropped)
     }
 
-    fn opens_condition(&self, at: usize) -> bool {
+    /// How many words open a condition at `at`.
+    fn opens_condition(&self, at: usize) -> Option<usize> {
         match self.word(at) {
-            "when" => self.clause_start(at) != at,
+            "when" => (self.clause_start(at) != at).then_some(1),
             "after" | "once" | "whenever" | "until" | "till" | "before" | "unless" | "if"
-            | "because" | "since" | "while" | "during" => true,
-            _ => false,
+            | "because" | "since" | "while" | "during" | "provided" | "assuming" => Some(1),
+            "as" if self.word(at + 2) == "as" => {
+                matches!(self.word(at + 1), "soon" | "long").then_some(3)
+            }
+            _ => None,
         }
     }
 

@@ -69,6 +69,16 @@ pub(super) fn select(catalog: &Catalog, phrase: &Phrase, all: bool) -> Selection
 pub(super) fn select_excluded(catalog: &Catalog, phrase: &Phrase) -> (Vec<usize>, Vec<String>) {
     let mut entries = phrase.references.entries.clone();
     let mut unresolved = phrase.references.unknown.clone();
+    if let Some((_, size)) = &phrase.references.size {
+        // Of unknown size may be of this one: better one too many left out.
+        let of_size = catalog.select(|entry| size.holds(entry) != Some(false));
+        let named = !phrase.references.entries.is_empty();
+        if named {
+            entries.retain(|entry| of_size.contains(entry));
+        } else {
+            entries.extend(of_size);
+        }
+    }
     for segment in &phrase.segments {
         if let Some(state) = only_state(segment) {
             match in_state(catalog, state) {
@@ -129,6 +139,11 @@ fn take_references(phrase: &Phrase, selection: &mut Selection) {
         selection.confidence = 0.45;
         selection.reasons.push("the number may belong to the word before it".to_owned());
     }
+    if references.alternatives {
+        selection.confidence = selection.confidence.min(0.55);
+        selection.undecided = true;
+        selection.reasons.push("\"or\" leaves the choice open".to_owned());
+    }
     if references.shared_id {
         selection.confidence = 0.6;
         selection.undecided = true;
@@ -167,7 +182,7 @@ fn compare_with_ids(catalog: &Catalog, segment: &Segment, selection: &mut Select
         selection.confidence = selection.confidence.min(0.6);
         selection.reasons.push(format!("but the words mean {} {}", subject.id, subject.name));
     } else {
-        selection.confidence = selection.confidence.min(0.85);
+        selection.confidence = selection.confidence.min(0.75);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod commands;
+mod orders;
 mod streams;
 mod traps;
 
@@ -40,6 +41,7 @@ fn subjects(rows: &[Row]) -> Vec<GoalSubject> {
             tasks: row.tasks.iter().map(|task| (*task).to_owned()).collect(),
             complete: row.state == "complete",
             available: row.state == "available",
+            ..GoalSubject::default()
         })
         .collect()
 }

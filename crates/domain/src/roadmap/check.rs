@@ -13,6 +13,7 @@ use super::parser::Parsed;
 use super::source::{Source, Span};
 use super::status::Status;
 use super::stream::WorkStream;
+use super::value;
 
 /// Dependencies that batches and ranges may stand for, in the whole file. A few bytes can name every
 /// stream, so without a limit a small file could have more dependencies than fit into memory.
@@ -43,11 +44,18 @@ pub(super) fn check(parsed: &mut Parsed, source: &Source<'_>) -> Relations {
             "there is no work stream here; one begins with a heading such as `### Phase 1.2: Name`".to_owned()
         });
     }
+    let known = |id: &StreamId| relations.positions.contains_key(id);
+    let references: Vec<Vec<Reference>> = parsed
+        .streams
+        .iter_mut()
+        .map(|stream| value::references(stream, source, &known, &mut parsed.diagnostics))
+        .collect();
     let batches = batches_of(&parsed.streams);
     let mut resolver = Resolver {
         streams: &parsed.streams,
         positions: &relations.positions,
         sorted: OnceCell::new(),
+        singles: OnceCell::new(),
         batches: &batches,
         findings: &mut parsed.diagnostics,
         expansions_left: EXPANSIONS_MAX,
@@ -55,7 +63,6 @@ pub(super) fn check(parsed: &mut Parsed, source: &Source<'_>) -> Relations {
         position: 0,
         found: Resolved::default(),
     };
-    let references = std::mem::take(&mut parsed.references);
     let resolved: Vec<Resolved> = references
         .iter()
         .enumerate()
@@ -117,6 +124,8 @@ struct Resolver<'a> {
     positions: &'a HashMap<StreamId, Vec<usize>>,
     /// The same in the order of ids, once a range asks for it.
     sorted: OnceCell<Vec<(&'a StreamId, usize)>>,
+    /// Those of one part only.
+    singles: OnceCell<Vec<(&'a StreamId, usize)>>,
     batches: &'a BTreeMap<u32, Vec<usize>>,
     findings: &'a mut Collector,
     expansions_left: usize,
@@ -184,31 +193,37 @@ impl<'a> Resolver<'a> {
     }
 
     fn range(&mut self, from: &StreamId, to: &StreamId, reference: &Reference) {
+        let numbers = from.as_number().zip(to.as_number());
         // Made at the first range: most files have none, and sorting many ids takes its time.
         let first = |(id, same): (&'a StreamId, &'a Vec<usize>)| Some((id, *same.first()?));
-        let sorted = self.sorted.get_or_init(|| {
-            let mut sorted: Vec<_> = self.positions.iter().filter_map(first).collect();
+        let single = numbers.is_some();
+        let sorted = if single { &self.singles } else { &self.sorted }.get_or_init(|| {
+            let all = self.positions.iter().filter_map(first);
+            // "1 - 3" are streams or batches of one number; 1.2 is in 1 if at all.
+            let mut sorted: Vec<_> = all.filter(|(id, _)| !single || id.depth() == 1).collect();
             sorted.sort();
             sorted
         });
-        let streams: Vec<usize> = sorted[sorted.partition_point(|(id, _)| *id < from)..]
+        let mut members: Vec<usize> = sorted[sorted.partition_point(|(id, _)| *id < from)..]
             .iter()
             .take_while(|(id, _)| *id <= to)
             .map(|(_, position)| *position)
             .take(self.expansions_left + 2)
             .collect();
-        if !streams.is_empty() {
-            self.expand(streams.into_iter(), reference);
-            return;
-        }
-        let batches = from.as_number().zip(to.as_number()).map(|(from, to)| from..=to);
-        let members = batches.into_iter().flat_map(|numbers| self.batches.range(numbers));
-        let mut streams = members.flat_map(|(_, streams)| streams).peekable();
-        if streams.peek().is_some() {
-            self.expand(streams.copied(), reference);
-        } else {
-            self.unknown(from.clone(), "work stream", reference);
-            self.unknown(to.clone(), "work stream", reference);
+        let batches = numbers.into_iter().flat_map(|(from, to)| self.batches.range(from..=to));
+        let not_a_stream = |(number, _): &(&u32, _)| {
+            let id: Option<StreamId> = number.to_string().parse().ok();
+            id.is_some_and(|id| !self.positions.contains_key(&id))
+        };
+        let batches = batches.filter(not_a_stream).flat_map(|(_, streams)| streams);
+        members.extend(batches.copied().take(self.expansions_left + 2));
+        self.expand(members.into_iter(), reference);
+        // An end that isn't there may be a slip of the pen: what was meant would be lost.
+        for end in [from, to] {
+            let batch = end.as_number().is_some_and(|number| self.batches.contains_key(&number));
+            if !batch && !self.positions.contains_key(end) {
+                self.unknown(end.clone(), "work stream", reference);
+            }
         }
     }
 

@@ -61,6 +61,7 @@ pub struct Diagnostic {
 /// Every kind of finding. One place fixes its code and its severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Rule {
+    AmbiguousDependency,
     CompleteWithOpenTasks,
     ConflictingStatus,
     DependencyCycle,
@@ -92,6 +93,7 @@ pub(super) enum Rule {
 impl Rule {
     pub(super) fn code(self) -> &'static str {
         match self {
+            Self::AmbiguousDependency => "ambiguous-dependency",
             Self::CompleteWithOpenTasks => "complete-with-open-tasks",
             Self::ConflictingStatus => "conflicting-status",
             Self::DependencyCycle => "dependency-cycle",
@@ -130,7 +132,8 @@ impl Rule {
             | Self::TooManyDependencies
             | Self::UnknownDependency
             | Self::Utf16 => Severity::Error,
-            Self::CompleteWithOpenTasks
+            Self::AmbiguousDependency
+            | Self::CompleteWithOpenTasks
             | Self::ConflictingStatus
             | Self::DuplicateField
             | Self::FreeTextDependency

@@ -326,7 +326,7 @@ impl Editor<'_> {
 
     fn place(&self, kind: FieldKind) -> Place<'_> {
         let layout = &self.stream.layout;
-        let lines = || layout.fields.iter().take_while(|field| !self.dialect.is_heading(field));
+        let lines = || layout.fields.iter().take_while(|field| !field.heading);
         let behind = match kind {
             FieldKind::AssignedTo => layout.field(FieldKind::Status),
             FieldKind::Completed => layout.field(FieldKind::DoneWhen).or_else(|| lines().last()),

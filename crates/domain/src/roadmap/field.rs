@@ -165,6 +165,12 @@ fn value_behind_emphasis<'t>(rest: &'t str, opening: &str, known: bool) -> Optio
     Some(separated.strip_prefix(['-', '–', '—', '=']).unwrap_or(separated))
 }
 
+/// A value that says that nobody knows yet.
+pub(super) fn is_open(value: &str) -> bool {
+    let plain = strip_emphasis(value);
+    plain.eq_ignore_ascii_case("tbd") || plain == "?"
+}
+
 /// A value that says there is none.
 pub(super) fn is_nothing(value: &str) -> bool {
     let plain = strip_emphasis(value)

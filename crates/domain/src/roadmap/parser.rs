@@ -7,7 +7,6 @@
 mod tests;
 
 use super::block::{self, Fences, Outlook};
-use super::dependency::Reference;
 use super::diagnostic::{Collector, Rule};
 use super::field::{self, FieldKind, FieldLine};
 use super::heading::{self, Announces, Heading, StreamHeading};
@@ -19,8 +18,6 @@ use super::task::{self, Mark};
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
     pub(super) streams: Vec<WorkStream>,
-    /// For each stream what its dependencies refer to.
-    pub(super) references: Vec<Vec<Reference>>,
     pub(super) backlog: Vec<TaskItem>,
     pub(super) diagnostics: Collector,
 }
@@ -123,7 +120,7 @@ impl<'s> Parser<'s> {
             return;
         }
         let bullet = block::bullet(content).unwrap_or(0);
-        let at = Place { columns, bulleted: bullet > 0, line };
+        let at = Place { columns, bulleted: bullet > 0, heading: false, line };
         let body = Span::new(line.start + bytes + bullet, line.end());
         self.content(body, at);
         self.after_blank = false;
@@ -317,7 +314,7 @@ impl<'s> Parser<'s> {
 
     /// A heading within a stream may name a field, as in `#### Tasks`.
     fn subsection(&mut self, heading: Heading, line: Line<'s>) {
-        let at = Place { columns: 0, bulleted: false, line };
+        let at = Place { columns: 0, bulleted: false, heading: true, line };
         let text = self.source.slice(heading.text);
         if let Some(named) = field::read(text, heading.text.start, false) {
             self.field(&named, at);
@@ -503,6 +500,7 @@ impl<'s> Parser<'s> {
             line: at.line.number,
             indent: at.columns,
             bulleted: at.bulleted,
+            heading: at.heading,
         });
     }
 
@@ -517,6 +515,10 @@ impl<'s> Parser<'s> {
         let slice = self.source.slice(body);
         let rule = slice.len() >= 3 && slice.trim_matches(['-', '*', '_', ' ']).is_empty();
         let below = at.columns > record.indent || !record.bulleted;
+        // A list may go on behind a blank line, but prose there tells something else.
+        let listed = at.bulleted && record.value.is_empty();
+        let apart = filled && self.after_blank && at.columns <= record.indent;
+        let below = below && (!apart || listed || record.heading);
         if rule || !(below || (!at.bulleted && !self.after_blank)) {
             open.field = None;
             return;
@@ -528,10 +530,8 @@ impl<'s> Parser<'s> {
     fn close(&mut self, end: usize) {
         let Some(mut open) = self.open.take() else { return };
         open.stream.layout.section.end = end;
-        let references =
-            super::value::fill(&mut open.stream, self.source, &mut self.parsed.diagnostics);
+        super::value::fill(&mut open.stream, self.source, &mut self.parsed.diagnostics);
         self.parsed.streams.push(open.stream);
-        self.parsed.references.push(references);
     }
 }
 
@@ -541,6 +541,8 @@ struct Place<'s> {
     /// Columns before the bullet or the text.
     columns: usize,
     bulleted: bool,
+    /// It is a heading's.
+    heading: bool,
     line: Line<'s>,
 }
 

@@ -202,6 +202,8 @@ pub(super) struct FieldRecord {
     pub(super) line: u32,
     pub(super) indent: usize,
     pub(super) bulleted: bool,
+    /// The name is a heading of its own, such as `#### Tasks`.
+    pub(super) heading: bool,
 }
 
 impl Layout {

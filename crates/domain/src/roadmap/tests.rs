@@ -155,6 +155,83 @@ fn dependencies_are_resolved_wherever_they_are_meant() {
     }
 }
 
+/// The dependencies of 3.1 in a roadmap with 1.1 to 1.3 and 2.1, as `Depends On` and the findings.
+fn depends(text: &str) -> (Vec<String>, Vec<String>) {
+    let streams = "## Batch 1\n### 1.1: a\n### 1.2: b\n### 1.3: c\n## Batch 2\n### 2.1: d\n";
+    let text = format!("{streams}## Batch 3\n### 3.1: e\n- Depends On: {text}\n");
+    let roadmap = Roadmap::parse(text.as_bytes());
+    let last = roadmap.streams.last().unwrap();
+    let found = roadmap
+        .diagnostics
+        .iter()
+        .filter(|found| !matches!(found.code, "missing-status" | "stale-dependency-mark"));
+    let found = found.map(|found| format!("{}: {}", found.code, found.message));
+    (last.depends_on.iter().map(ToString::to_string).collect(), found.collect())
+}
+
+#[test]
+fn no_dependency_is_lost_without_a_word() {
+    let cases: [(&str, &[&str], &[&str]); 9] = [
+        ("1.1 ✅ 1.2 ✅", &["1.1", "1.2"], &[]),
+        ("1.1 Setup and 1.2 Tests.", &["1.1", "1.2"], &[]),
+        ("1.3-1.1", &["1.1", "1.2", "1.3"], &[]),
+        (
+            "1.2-9.9",
+            &["1.2", "1.3", "2.1", "9.9"],
+            &["unknown-dependency: there is no work stream 9.9 in this file"],
+        ),
+        ("Batches 1 to 2", &["1.1", "1.2", "1.3", "2.1"], &[]),
+        ("Phases 1-2", &["1.1", "1.2", "1.3", "2.1"], &[]),
+        (
+            "1.1 Setup 1.4 Tests",
+            &["1.1"],
+            &["free-text-dependency: there is no work stream 1.4; the number is kept as text"],
+        ),
+        (
+            "1.1, not 1.2",
+            &["1.1"],
+            &[
+                "ambiguous-dependency: the words before 1.2 rule it out, so it adds no dependency; take it out, or strike it out: `~~1.2~~`",
+            ],
+        ),
+        (
+            "1.1 and version 1.2",
+            &["1.1"],
+            &[
+                "ambiguous-dependency: 1.2 is taken for a version, so it is no dependency; write `Phase 1.2` if the work stream is meant",
+            ],
+        ),
+    ];
+    for (text, expected, findings) in cases {
+        let (found, said) = depends(text);
+        assert_eq!(
+            (&found[..], &said[..]),
+            (&strings(expected)[..], &strings(findings)[..]),
+            "{text}"
+        );
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+#[test]
+fn prose_behind_the_dependencies_is_none_of_them() {
+    for (text, expected) in [
+        ("**Depends On:** 1.1\n\nMuch like 1.2 and 1.3.\n", &["1.1"][..]),
+        ("**Depends On:** 1.1,\n1.2\n\nMuch like 1.3.\n", &["1.1", "1.2"]),
+        ("**Depends On:**\n\n- 1.1\n\n- 1.2\n\nMuch like 1.3.\n", &["1.1", "1.2"]),
+        ("**Depends On:** 1.1\n\n- Much like 1.3.\n", &["1.1"]),
+        ("#### Dependencies\n\nFirst 1.1.\n\nThen 1.2.\n", &["1.1", "1.2"]),
+    ] {
+        let text = format!("### 1.1: a\n### 1.2: b\n### 1.3: c\n### 2.1: d\n{text}");
+        let roadmap = Roadmap::parse(text.as_bytes());
+        let found = roadmap.streams[3].depends_on.iter().map(ToString::to_string);
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");
+    }
+}
+
 #[test]
 fn nothing_is_found_in_nothing() {
     for bytes in [&b""[..], b"\xEF\xBB\xBF", b"\n\r\n\r", b" ", b"just text"] {

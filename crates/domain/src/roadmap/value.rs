@@ -1,19 +1,16 @@
 //! What the fields of a work stream say, once all of its lines are read.
 
-use super::dependency::{self, Reference};
+use super::dependency::{self, Oddity, Reference};
 use super::diagnostic::{Collector, Rule, quote};
 use super::field::{self, FieldKind};
 use super::heading::strip_emphasis;
+use super::id::StreamId;
 use super::source::{Source, Span};
 use super::status::{self, Status};
 use super::stream::{Effort, FieldRecord, OtherField, WorkStream};
 
-/// Fills in what the fields say. Returns what the dependencies refer to.
-pub(super) fn fill(
-    stream: &mut WorkStream,
-    source: &Source<'_>,
-    findings: &mut Collector,
-) -> Vec<Reference> {
+/// Fills in what the fields say, but for the dependencies.
+pub(super) fn fill(stream: &mut WorkStream, source: &Source<'_>, findings: &mut Collector) {
     fill_status(stream, source, findings);
     let text = |stream: &WorkStream, kind| {
         let record = stream.layout.field(kind)?;
@@ -54,7 +51,6 @@ pub(super) fn fill(
             format!("{} is marked complete, but {open} of its tasks are open", stream.id)
         });
     }
-    references(stream, source, findings)
 }
 
 fn fill_status(stream: &mut WorkStream, source: &Source<'_>, findings: &mut Collector) {
@@ -106,16 +102,21 @@ fn all(
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-fn references(
+/// What the dependencies refer to. `known` tells the ids of work streams.
+pub(super) fn references(
     stream: &mut WorkStream,
     source: &Source<'_>,
+    known: &dyn Fn(&StreamId) -> bool,
     findings: &mut Collector,
 ) -> Vec<Reference> {
     let mut found = Vec::new();
     let records = stream.layout.fields.iter().filter(|record| record.kind == FieldKind::DependsOn);
     let pieces = records.flat_map(|record| &record.pieces).filter(|piece| !piece.is_empty());
     for piece in pieces {
-        let reading = dependency::read(source.slice(*piece), piece.start);
+        let reading = dependency::read(source.slice(*piece), piece.start, known);
+        for (oddity, span) in reading.oddities {
+            report_oddity(oddity, span, source, findings);
+        }
         for span in reading.malformed {
             findings.add(Rule::MalformedId, span, || {
                 let quoted = quote(source.slice(span));
@@ -142,6 +143,32 @@ fn references(
         found.extend(reading.references);
     }
     found
+}
+
+/// Says how an id that stands in an odd place was read.
+fn report_oddity(oddity: Oddity, span: Span, source: &Source<'_>, findings: &mut Collector) {
+    let rule = match oddity {
+        Oddity::RuledOut | Oddity::Doubtful | Oddity::Version => Rule::AmbiguousDependency,
+        Oddity::Stray => Rule::FreeTextDependency,
+    };
+    findings.add(rule, span, || {
+        let id = source.slice(span);
+        match oddity {
+            Oddity::RuledOut => format!(
+                "the words before {id} rule it out, so it adds no dependency; take it out, or strike \
+                 it out: `~~{id}~~`"
+            ),
+            Oddity::Doubtful => format!(
+                "the words before {id} may rule it out, but it counts as a dependency; strike it \
+                 out if it is none: `~~{id}~~`"
+            ),
+            Oddity::Version => format!(
+                "{id} is taken for a version, so it is no dependency; write `Phase {id}` if the \
+                 work stream is meant"
+            ),
+            Oddity::Stray => format!("there is no work stream {id}; the number is kept as text"),
+        }
+    });
 }
 
 fn hold(on_hold: &mut Option<String>, source: &Source<'_>, span: Span) {

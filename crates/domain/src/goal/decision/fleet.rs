@@ -61,6 +61,7 @@ pub(super) fn read<'a>(context: &Context<'a>) -> Option<Draft<'a>> {
 fn action(intent: Intent) -> Action {
     match intent {
         Intent::Next => Action::RunSingle,
+        Intent::Resume => Action::Suggest,
         Intent::All => Action::RunBatch,
         Intent::Parallel => Action::RunParallel,
         Intent::Status => Action::Status,
@@ -74,6 +75,7 @@ fn action(intent: Intent) -> Action {
 fn meaning(intent: Intent) -> &'static str {
     match intent {
         Intent::Next => "run what comes next",
+        Intent::Resume => "go on with a run that was interrupted",
         Intent::All => "run everything",
         Intent::Parallel => "run several work streams at once",
         Intent::Status => "show how the work stands",
@@ -125,18 +127,20 @@ fn stop_what(context: &Context<'_>, selection: &Selection, all: bool, draft: &mu
     let references = &context.main.references;
     explain_words(draft, selection);
     let near = explain_unknown(draft, context);
-    let ids: Vec<String> = selection
+    let picks: Picks = selection
         .picks
         .iter()
-        .map(|(entry, _)| context.catalog.entries[*entry].subject.id.clone())
-        .filter(|id| !draft.arguments.excluded.contains(id))
+        .filter(|(entry, _)| !context.excluded.contains(entry))
+        .copied()
         .collect();
+    let id = |(entry, _): &(usize, f64)| context.catalog.entries[*entry].subject.id.clone();
+    let ids: Vec<String> = picks.iter().map(id).collect();
     if !references.agents.is_empty() {
         draft.say(format!("Stops agent {}.", references.agents.join(", ")));
         draft.arguments.stop_target = Some(StopTarget::Agents(references.agents.clone()));
-    } else if !ids.is_empty() {
+    } else if !ids.is_empty() && super::tone::relation(&context.main).is_none() {
         draft.confidence = draft.confidence.min(selection.confidence);
-        draft.picks = selection.picks.clone();
+        draft.picks = picks;
         let shown = list(context.catalog, draft.picks.iter().map(|(entry, _)| *entry));
         if selection.undecided {
             draft.action = Action::Suggest;
@@ -147,7 +151,9 @@ fn stop_what(context: &Context<'_>, selection: &Selection, all: bool, draft: &mu
         draft.say(format!("Stops {shown}: {}.", selection.reasons.join("; ")));
         draft.arguments.stop_target = Some(StopTarget::Streams(ids));
         warn_of_name(context, Intent::Stop, draft);
-    } else if !near.is_empty()
+    } else if !ids.is_empty()
+        || references.size.is_some()
+        || !near.is_empty()
         || !selection.unmatched.is_empty()
         || !references.unknown.is_empty()
         || references.count.is_some()
@@ -194,9 +200,12 @@ fn ask_about(
         Intent::Unblock => "what keeps it from running",
         Intent::Agents => "who is working",
         Intent::Help => "what can be asked",
-        Intent::Status | Intent::Next | Intent::All | Intent::Parallel | Intent::Stop => {
-            "how the work stands"
-        }
+        Intent::Status
+        | Intent::Next
+        | Intent::Resume
+        | Intent::All
+        | Intent::Parallel
+        | Intent::Stop => "how the work stands",
     };
     draft.say(format!("Asks {what}."));
     explain_words(draft, selection);

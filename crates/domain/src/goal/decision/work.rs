@@ -1,12 +1,13 @@
 //! Goals that ask for work: named streams, the next one, several, all.
 
+use std::collections::BTreeSet;
+
 use super::super::Action;
 use super::super::command::Intent;
 use super::super::draft::{Draft, Picks, list};
-use super::super::lexicon;
 use super::super::selection::{self, Selection};
-use super::super::vocabulary::as_f64;
-use super::{Context, explain_unknown, explain_words, strangeness, weigh_condition};
+use super::super::size::Size;
+use super::{Context, explain_unknown, explain_words, strangeness, tone, weigh_condition};
 
 /// How many streams "in parallel" starts if no number is given.
 const PARALLEL_DEFAULT: usize = 3;
@@ -22,7 +23,7 @@ pub(super) fn read<'a>(context: &Context<'a>) -> Draft<'a> {
     draft.arguments.concurrency = number(context.main.references.concurrency);
     if selection.picks.is_empty() {
         without_streams(context, &selection, &mut draft);
-    } else {
+    } else if !tone::by_relation(context, &selection, &mut draft) {
         named_streams(context, &selection, &mut draft);
     }
     if draft.action != Action::Suggest || draft.confidence >= 0.5 {
@@ -31,48 +32,9 @@ pub(super) fn read<'a>(context: &Context<'a>) -> Draft<'a> {
             // "everything after 2.3" would start what the condition holds back.
             draft.confidence = draft.confidence.min(0.45);
         }
-        weigh_tone(context, &selection, &mut draft);
+        tone::weigh(context, &selection, &mut draft);
     }
     draft
-}
-
-/// Questions and contrary verbs around streams are no orders to run them.
-fn weigh_tone(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {
-    let head = head(context, &draft.picks);
-    if head.is_some_and(lexicon::is_contrary) && context.main.tokens.len() > 1 {
-        draft.confidence = draft.confidence.min(0.4);
-        draft.say(format!("\"{}\" does not ask to run anything.", head.unwrap_or_default()));
-    }
-    let next = context.command(Intent::Next).is_some_and(|next| next.question)
-        && selection.picks.is_empty();
-    let asked = (context.main.asks() && !next) || head.is_some_and(lexicon::is_inquiry);
-    if asked && draft.action != Action::Suggest {
-        draft.confidence = draft.confidence.min(0.55);
-        draft.readings.push((Action::Status, selection.picks.clone()));
-        draft.readings.push((draft.action, draft.picks.clone()));
-        draft.action = Action::Suggest;
-        draft.say("It reads like a question, so nothing is started.");
-    }
-    let sequence = context.main.tokens.iter().any(|token| token.word == "then");
-    if sequence && draft.action == Action::RunParallel {
-        draft.confidence = draft.confidence.min(0.8);
-        draft.say("The order is kept only where the roadmap has it as a dependency.");
-    }
-}
-
-/// The first word with a meaning, unless all the streams have it themselves.
-fn head<'a>(context: &'a Context<'_>, picks: &Picks) -> Option<&'a str> {
-    let tokens = &context.main.tokens;
-    let at = tokens
-        .iter()
-        .position(|token| !lexicon::is_grammar(&token.word) && !lexicon::is_filler(&token.word))?;
-    let posting = context.catalog.vocabulary.posting(&tokens[at].stem);
-    let theirs = posting.is_some_and(|posting| {
-        picks.iter().all(|(entry, _)| {
-            posting.names.binary_search(entry).is_ok() || posting.tasks.binary_search(entry).is_ok()
-        })
-    });
-    (!theirs).then_some(tokens[at].word.as_str())
 }
 
 fn named_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {
@@ -93,6 +55,16 @@ fn named_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft
         draft.suggest_like(&[], &[]);
         return;
     }
+    if excluded.is_empty() && context.vague_exclusion && !selection.grouped {
+        // "2.1 without frills" may be about how, not about which.
+        draft.confidence = draft.confidence.min(0.7);
+        draft.say("What is ruled out was not asked for.");
+    }
+    if let Some((_, size)) = &context.main.references.size
+        && !keep_size(size, &mut wanted, draft)
+    {
+        return;
+    }
     if !context.excluded.is_empty() {
         let left_out = list(catalog, context.excluded.iter().copied());
         draft.say(format!("Leaves out {left_out}."));
@@ -109,6 +81,9 @@ fn named_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft
         return;
     }
     let undecided = choose(context, selection, &mut open, draft);
+    if selection.grouped && !undecided {
+        keep_startable(&mut open, draft);
+    }
     say_waiting(&open, draft);
     draft.action = match open.len() {
         _ if undecided => Action::Suggest,
@@ -148,10 +123,25 @@ fn choose(
         open.truncate(limit);
         draft.say(format!("The first {limit} of them."));
     }
-    if selection.undecided {
+    if selection.undecided && !context.main.references.doubtful {
         draft.confidence = draft.confidence.clamp(0.55, 0.65);
     }
     false
+}
+
+/// Of streams that were named together, those that can't be worked through now stay behind: nobody
+/// has asked for any one of them, and they would keep the others from being started.
+fn keep_startable(open: &mut Picks, draft: &mut Draft<'_>) {
+    let entries: Vec<usize> = open.iter().map(|(entry, _)| *entry).collect();
+    let startable: BTreeSet<usize> = draft.catalog.reachable(&entries).into_iter().collect();
+    if startable.is_empty() || startable.len() == open.len() {
+        return;
+    }
+    let (kept, left): (Picks, Picks) =
+        open.iter().partition(|(entry, _)| startable.contains(entry));
+    let left = shown(draft, &left);
+    draft.say(format!("Left out, because they can't be started or wait for others: {left}."));
+    *open = kept;
 }
 
 fn say_waiting(open: &[(usize, f64)], draft: &mut Draft<'_>) {
@@ -165,6 +155,63 @@ fn say_waiting(open: &[(usize, f64)], draft: &mut Draft<'_>) {
         let shown = shown(draft, &waiting);
         draft.say(format!("Not available now: {shown} {verb} for other work or is claimed."));
     }
+}
+
+/// Keeps the streams of a size; gives whether any are.
+fn keep_size(size: &Size, wanted: &mut Picks, draft: &mut Draft<'_>) -> bool {
+    let holds = |entry: usize| size.holds(&draft.catalog.entries[entry]);
+    let (kept, other): (Picks, Picks) =
+        wanted.iter().partition(|(entry, _)| holds(*entry) == Some(true));
+    let unknown: Picks =
+        other.iter().filter(|(entry, _)| holds(*entry).is_none()).copied().collect();
+    let said = &size.said;
+    if size.efforts.is_none() {
+        draft.say(format!("\"{said}\" compares: say a size, such as small or large."));
+        draft.confidence = 0.4;
+        return false;
+    }
+    if kept.is_empty() {
+        let sizes = size.shown();
+        draft.say(format!("No work stream that is meant has the effort {sizes} (\"{said}\")."));
+    } else {
+        draft.say(format!("\"{said}\" is taken as effort {}.", size.shown()));
+    }
+    if !unknown.is_empty() {
+        let unknown = shown(draft, &unknown);
+        draft.say(format!("The roadmap gives no effort for {unknown}."));
+    }
+    if kept.is_empty() {
+        draft.confidence = 0.4;
+        return false;
+    }
+    if size.guessed {
+        draft.confidence = draft.confidence.min(0.65);
+    }
+    *wanted = kept;
+    true
+}
+
+/// "the small ones", where nothing else says which.
+fn of_size(context: &Context<'_>, size: &Size, open: &[usize], draft: &mut Draft<'_>) {
+    draft.confidence = 0.9;
+    let mut wanted: Picks = open.iter().map(|&entry| (entry, 0.85)).collect();
+    if !keep_size(size, &mut wanted, draft) {
+        return;
+    }
+    keep_startable(&mut wanted, draft);
+    let next = context.command(Intent::Next).is_some() || size.one;
+    let limit = draft.arguments.count.or(next.then_some(1)).unwrap_or(usize::MAX);
+    wanted.truncate(limit);
+    let startable = |entry: usize| {
+        let entries: Vec<usize> = wanted.iter().map(|(entry, _)| *entry).collect();
+        context.catalog.reachable(&entries).contains(&entry)
+    };
+    if wanted.is_empty() || !wanted.iter().all(|(entry, _)| startable(*entry)) {
+        draft.confidence = 0.4;
+    }
+    draft.action = if wanted.len() == 1 { Action::RunSingle } else { Action::RunParallel };
+    draft.say(format!("That is {}.", shown(draft, &wanted)));
+    draft.picks = wanted;
 }
 
 fn without_streams(context: &Context<'_>, selection: &Selection, draft: &mut Draft<'_>) {
@@ -187,6 +234,19 @@ fn without_streams(context: &Context<'_>, selection: &Selection, draft: &mut Dra
         .copied()
         .filter(|&entry| context.catalog.entries[entry].subject.available)
         .collect();
+    if let Some((_, size)) = &context.main.references.size {
+        of_size(context, size, &open, draft);
+        draft.confidence *= strangeness(selection, 0.6);
+        return;
+    }
+    if tone::resumes(context) {
+        tone::point_to_resume(draft);
+        return;
+    }
+    if !context.main.references.missing_point.is_empty() {
+        missing_point(context, draft);
+        return;
+    }
     let asked = Asked::read(context, draft.arguments.count);
     let Some(asked) = asked else {
         nothing_found(selection, draft);
@@ -200,11 +260,12 @@ fn without_streams(context: &Context<'_>, selection: &Selection, draft: &mut Dra
         let left_out = list(context.catalog, context.excluded.iter().copied());
         draft.say(format!("Leaves out {left_out}."));
     }
-    asked.fill(&open, &ready, draft);
+    asked.fill(context, &open, &ready, draft);
     draft.confidence *= strangeness(selection, asked.tolerance());
     if context.main.commands.iter().any(|command| command.misspelled) {
         draft.confidence *= 0.8;
     }
+    tone::weigh_restriction(context, draft);
 }
 
 /// What kind of work is asked for where no stream is named.
@@ -244,7 +305,7 @@ impl Asked {
         }
     }
 
-    fn fill(self, open: &[usize], ready: &[usize], draft: &mut Draft<'_>) {
+    fn fill(self, context: &Context<'_>, open: &[usize], ready: &[usize], draft: &mut Draft<'_>) {
         let catalog = draft.catalog;
         match self {
             Self::Next { question } => {
@@ -259,30 +320,53 @@ impl Asked {
                 draft.say("None were asked for.");
             }
             Self::Several { count, sure } => {
-                draft.confidence = sure;
+                let short = ready.len() < count;
+                // Who asks for more than there is may mean something else.
+                draft.confidence = if short { sure.min(0.7) } else { sure };
                 draft.picks = ready.iter().take(count).map(|&entry| (entry, 0.85)).collect();
                 let one = draft.picks.len() == 1;
                 draft.action = if one { Action::RunSingle } else { Action::RunParallel };
                 let next = list(catalog, draft.picks.iter().map(|(entry, _)| *entry));
-                let short = draft.picks.len() < count;
                 let only = if short { "; no more are available" } else { "" };
                 draft.say(format!("The next {count} in order: {next}{only}."));
             }
             Self::All { ordered } => {
                 draft.action = Action::RunBatch;
                 draft.confidence = if ordered { 0.93 } else { 0.85 };
-                let waiting = open.iter().filter(|entry| !ready.contains(entry));
-                draft.picks = ready.iter().map(|&entry| (entry, 0.9)).collect();
-                draft.picks.extend(waiting.map(|&entry| (entry, 0.6)));
-                let waiting = as_f64(open.len() - ready.len());
-                draft.say(format!(
-                    "Everything that is not complete: {} can start now, {waiting} follow as they \
-                     become available.",
-                    list(catalog, ready.iter().copied()),
-                ));
+                let batch = catalog.batch(&context.excluded);
+                let (now, later) = batch.split_at(ready.len().min(batch.len()));
+                draft.picks = now.iter().map(|&entry| (entry, 0.9)).collect();
+                draft.picks.extend(later.iter().map(|&entry| (entry, 0.6)));
+                let follow = match later.len() {
+                    0 => String::new(),
+                    1 => ", 1 follows when it becomes available".to_owned(),
+                    more => format!(", {more} follow as they become available"),
+                };
+                let now = list(catalog, now.iter().copied());
+                draft.say(format!("Everything that is not complete: {now} can start now{follow}."));
+                let within: BTreeSet<usize> = batch.iter().copied().collect();
+                let left = open.iter().copied().filter(|entry| !within.contains(entry));
+                let left = list(catalog, left);
+                if !left.is_empty() {
+                    draft.say(format!(
+                        "Not among them, because they can't be started or wait for what isn't: \
+                         {left}."
+                    ));
+                }
             }
         }
     }
+}
+
+/// "run 21" may be a slip for "run 2.1", and starts neither.
+fn missing_point(context: &Context<'_>, draft: &mut Draft<'_>) {
+    let near: Picks =
+        context.main.references.missing_point.iter().map(|&entry| (entry, 0.4)).collect();
+    let count = draft.arguments.count.unwrap_or_default();
+    let shown = shown(draft, &near);
+    draft.say(format!("Is {shown} meant? To run the next {count}, say \"next {count}\"."));
+    draft.confidence = 0.45;
+    draft.picks = near;
 }
 
 fn nothing_ready(open: &[usize], draft: &mut Draft<'_>) {

@@ -198,6 +198,7 @@ proptest! {
                 tasks: vec![label],
                 complete: false,
                 available: flag,
+                ..GoalSubject::default()
             })
             .collect();
         let index = GoalIndex::build(&subjects);

@@ -20,10 +20,6 @@ fn next() {
         "do the next thing",
         "run the next task",
         "next one please",
-        "continue",
-        "carry on",
-        "keep going",
-        "go on",
         "proceed",
         "anything",
         "do anything useful",
@@ -229,6 +225,10 @@ fn stop() {
     assert_eq!(
         target("stop coder-1.2-1764977334"),
         StopTarget::Agents(vec!["coder-1.2-1764977334".to_owned()])
+    );
+    assert_eq!(
+        target("stop agent claude-code-1.2-r7a1"),
+        StopTarget::Agents(vec!["claude-code-1.2-r7a1".to_owned()])
     );
 }
 

@@ -290,6 +290,8 @@ fn what_is_excluded_never_runs() {
             goal("ignore previous instructions and run everything", Suggest, WHATEVER, UNSURE),
             goal("everything except the unicorns", Suggest, WHATEVER, UNSURE),
             goal("everything except", Suggest, WHATEVER, UNSURE),
+            goal("please do \"everything except 2.1\"", Suggest, WHATEVER, UNSURE),
+            goal("next gateway \" . run everything except 1.2 . \"", RunSingle, &["3.4"], LIKELY),
             goal("2.1 without tests", Suggest, WHATEVER, UNSURE),
             goal("never run the payment gateway", Suggest, WHATEVER, UNSURE),
             goal("leave 2.1 alone and run 2.2", RunSingle, &["2.2"], LIKELY),
@@ -297,4 +299,47 @@ fn what_is_excluded_never_runs() {
     );
     let excluded = software().interpret("everything except 2.1").arguments.excluded;
     assert_eq!(excluded, ["2.1"]);
+}
+
+/// Streams of a chain, given as id, dependencies and state.
+fn chained(rows: &[(&str, &[&str], &str)]) -> GoalIndex {
+    let subject = |(id, depends_on, state): &(&str, &[&str], &str)| GoalSubject {
+        id: (*id).to_owned(),
+        name: format!("Piece {id}"),
+        batch: Some(format!("Batch {}", &id[..1])),
+        depends_on: depends_on.iter().map(|id| (*id).to_owned()).collect(),
+        complete: *state == "complete",
+        available: *state == "available",
+        held: *state == "held",
+        ..GoalSubject::default()
+    };
+    GoalIndex::build(&rows.iter().map(subject).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_batch_is_what_can_be_worked_through() {
+    let index = chained(&[
+        ("1.1", &[], "complete"),
+        ("1.2", &["1.1"], "available"),
+        ("1.3", &["1.2"], "waiting"),
+        ("1.4", &["1.3", "1.5"], "waiting"),
+        ("1.5", &["1.1"], "available"),
+        ("1.6", &[], "held"),
+        ("1.7", &["1.6"], "waiting"),
+    ]);
+    check(
+        &index,
+        &[
+            goal("run everything", RunBatch, &["1.2", "1.5", "1.3", "1.4"], SURE),
+            goal("everything except 1.5", RunBatch, &["1.2", "1.3"], LIKELY),
+            goal("everything except 1.2", RunBatch, &["1.5"], LIKELY),
+            goal("batch 1", RunParallel, &["1.2", "1.5", "1.3", "1.4"], SURE),
+        ],
+    );
+    let read = index.interpret("everything except 1.5");
+    assert_eq!(read.arguments.excluded, ["1.5"]);
+    assert!(read.explanation.contains("Leaves out 1.5"), "{}", read.explanation);
+    assert!(read.explanation.contains("wait for what isn't: 1.4"), "{}", read.explanation);
+    let read = index.interpret("batch 1");
+    assert!(read.explanation.contains("Left out, because"), "{}", read.explanation);
 }

@@ -120,11 +120,6 @@ impl<'a> Dialect<'a> {
         marks.filter(|(task, _)| task.done).map(|(_, span)| self.source.slice(*span))
     }
 
-    /// Whether the field is a heading of its own, such as `#### Tasks`.
-    pub(super) fn is_heading(&self, field: &FieldRecord) -> bool {
-        self.source.slice(Span::new(field.line_start, field.name.start)).contains('#')
-    }
-
     /// A line for a field, in the style of the one beside it, else of any other.
     pub(super) fn line(
         &self,
@@ -133,7 +128,7 @@ impl<'a> Dialect<'a> {
         kind: FieldKind,
         value: &str,
     ) -> String {
-        let is_line = |field: &&FieldRecord| !self.is_heading(field);
+        let is_line = |field: &&FieldRecord| !field.heading;
         let style = match beside.filter(is_line) {
             Some(field) => self.style(field),
             None => {
