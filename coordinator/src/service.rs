@@ -29,7 +29,6 @@ use crate::dispatch::Engine;
 use crate::project::Project;
 use crate::transcripts::Transcripts;
 
-pub use command::agent_id;
 pub use error::{Error, Kind};
 pub(crate) use submit::wanted_target;
 pub use watch::Watched;

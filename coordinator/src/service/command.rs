@@ -4,6 +4,7 @@
 //! the event log and in the task's own list of commands.
 
 use kapelle_bus::Refusal;
+use kapelle_bus::subject::AgentName;
 use kapelle_domain::command::{CommandKind, CommandState};
 use kapelle_domain::engine::{Answer, Input, Receipt, Scope};
 use kapelle_domain::ids::{AttemptId, RunId, TaskId, WorkerId};
@@ -120,17 +121,19 @@ impl Service {
         })
     }
 
-    /// The task and attempt behind an agent's id, such as `claude-1.2-r7a1`: agent, task, run and
-    /// attempt.
-    async fn find_agent(&self, id: &str) -> Result<Option<(StoredTask, Option<AttemptId>)>, Error> {
-        let Some((rest, run, number)) = split_agent_id(id) else { return Ok(None) };
-        let tasks = self.tasks_of(run).await?;
-        let named = |task: &StoredTask| format!("{}-{}", task.spec.agent, task.spec.key) == rest;
-        let task = tasks.into_iter().find(named);
-        Ok(task.map(|task| {
-            let attempt = AttemptId { task: task.id, number };
-            (task, Some(attempt))
-        }))
+    /// The task and attempt behind an agent's name on the bus.
+    async fn find_agent(
+        &self,
+        name: &str,
+    ) -> Result<Option<(StoredTask, Option<AttemptId>)>, Error> {
+        let known = AgentName::new(name).ok().and_then(|name| name.attempt());
+        let Some(attempt) = known else { return Ok(None) };
+        let task = self.0.store.task(attempt.task).await?;
+        // What looks like one and was never given to an agent may be something else.
+        let named = |task: &StoredTask| {
+            AgentName::of(&task.spec.agent, &task.spec.key, attempt).as_str() == name
+        };
+        Ok(task.filter(named).map(|task| (task, Some(attempt))))
     }
 
     async fn kind(
@@ -222,18 +225,6 @@ impl Service {
     }
 }
 
-/// The name of an attempt's agent on the bus: agent, task, run and attempt.
-#[must_use]
-pub fn agent_id(agent: &str, key: &str, attempt: AttemptId) -> String {
-    format!("{agent}-{key}-r{}a{}", attempt.task.run.0, attempt.number)
-}
-
-fn split_agent_id(id: &str) -> Option<(&str, RunId, u32)> {
-    let (rest, tail) = id.rsplit_once("-r")?;
-    let (run, number) = tail.split_once('a')?;
-    Some((rest, RunId(run.parse().ok()?), number.parse().ok()?))
-}
-
 /// A refusal that names the task as people do, not by its place in the plan.
 fn refused(refusal: Refusal, task: Option<&StoredTask>) -> Error {
     let mut error = Error::from(refusal);
@@ -246,20 +237,4 @@ fn refused(refusal: Refusal, task: Option<&StoredTask>) -> Error {
 
 pub(super) fn unexpected() -> Error {
     Error::internal("unexpected_answer", "the engine gave another answer than was asked for")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_agents_id_names_one_attempt() {
-        let attempt = AttemptId { task: TaskId { run: RunId(7), index: 3 }, number: 2 };
-        let id = agent_id("claude-code", "1.2", attempt);
-        assert_eq!(id, "claude-code-1.2-r7a2");
-        assert_eq!(split_agent_id(&id), Some(("claude-code-1.2", RunId(7), 2)));
-        for other in ["1.2", "r-7/1.2#1", "x-r7", "x-ra1", "x-r7a-1", "-r99999999999999999999a1"] {
-            assert_eq!(split_agent_id(other), None, "{other}");
-        }
-    }
 }

@@ -438,7 +438,7 @@ pub enum CommandScope {
     },
     /// Of one task, as long as this is its attempt.
     Attempt {
-        /// The attempt, as `r-1/1.2#1`, or its agent, as `claude-1.2-r1a1`.
+        /// The attempt, as `r-1/1.2#1`, or its agent's name on the bus, as `claude-1.2-1-0-1`.
         id: String,
     },
     /// Of what a worker holds.

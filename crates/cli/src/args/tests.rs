@@ -119,6 +119,14 @@ fn the_commands_are_these() {
     interactive  Talk to the orchestrator
     stop         Stop a task, a run, or everything
     feedback     Tell something to the agent of a task
+    restart      End an attempt and begin anew, with something to be told
+    redirect     Take an agent off its work stream and put it on another one
+    pause        Freeze agents where they stand, or start none
+    ping         Ask whether attempts are alive
+    workers      List the workers
+    cordon       Give a worker nothing new until further notice
+    uncordon     Give a worker new work again
+    drain        Have a worker finish what it has and leave
     report       Tell a run from its beginning to its end
     logs         Show what an agent has printed
     events       Show what happened, event by event
@@ -131,6 +139,8 @@ fn the_commands_are_these() {
     store        Look after the state database: backup, check, restore, migrate
     up           Start a coordinator that stays
     down         End the coordinator that stays
+    coordinator  Start a coordinator for workers on other machines
+    worker       Run agents on this machine for a coordinator elsewhere
     completions  Print completions for a shell
     man          Print the manual page
     schema       Print a schema for programs

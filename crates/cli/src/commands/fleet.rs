@@ -20,7 +20,7 @@ use crate::project::Project;
 #[command(after_help = "\
 Examples:
   kapelle coordinator --nats nats://hub:4222
-  KAPELLE__NATS__SERVERS='[\"tls://hub:4222\"]' kapelle coordinator
+  kapelle coordinator          as `nats.servers` of the configuration says
 
 It decides, records, integrates and answers; agents run on `kapelle worker`, on any machine that
 reaches NATS. Other commands in the project find it by themselves.")]
@@ -35,7 +35,7 @@ pub struct CoordinatorArgs {
 #[command(after_help = "\
 Examples:
   kapelle worker --nats nats://hub:4222
-  kapelle worker --nats nats://hub:4222 --name big --slots 8 --label gpu --label memory_gb=64
+  kapelle worker --nats nats://hub:4222 --slots 8 --label gpu --label zone=eu-1
 
 Agents are those of the user's configuration and of a kapelle.yaml in the current directory. The
 project needs not be on this machine. Ctrl-C finishes what runs and leaves; twice stops it.")]

@@ -20,6 +20,11 @@ pub struct WorkersArgs {}
 
 /// What `cordon` takes.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kapelle cordon big
+
+What it has goes on. `kapelle uncordon` gives it new work again.")]
 pub struct CordonArgs {
     /// The worker
     worker: String,
@@ -27,6 +32,9 @@ pub struct CordonArgs {
 
 /// What `uncordon` takes.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kapelle uncordon big")]
 pub struct UncordonArgs {
     /// The worker
     worker: String,
@@ -34,6 +42,9 @@ pub struct UncordonArgs {
 
 /// What `drain` takes.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kapelle drain big            it finishes what it has, and ends")]
 pub struct DrainArgs {
     /// The worker
     worker: String,

@@ -47,7 +47,7 @@ pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let settings = &project.config().nats;
     let options = options(settings, project.root())?;
     let ground = local::prepare(project).await?;
-    let bus = NatsCoordinator::connect(&options).await.map_err(Error::Nats)?;
+    let bus = NatsCoordinator::connect(&options, ground.term()?).await.map_err(Error::Nats)?;
     let (blob_bytes, all_bytes) = (settings.blob_bytes.0, settings.blobs_bytes.0);
     let bucket = |bucket| bus.blobs(bucket, blob_bytes, all_bytes);
     let bases = bucket(Bucket::Bases).await.map_err(Error::Nats)?;

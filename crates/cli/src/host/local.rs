@@ -13,7 +13,7 @@ use kapelle_coordinator::integrate::{CheckTree, Fetch, Integrator};
 use kapelle_coordinator::project::Project as Served;
 use kapelle_coordinator::service::{self, Service};
 use kapelle_coordinator::transcripts::Transcripts;
-use kapelle_domain::ids::WorkerId;
+use kapelle_domain::ids::{Term, WorkerId};
 use kapelle_domain::task::TaskState;
 use kapelle_domain::worker::Registration;
 use kapelle_git::{Identity, RefName, Repository};
@@ -147,6 +147,13 @@ pub(super) struct Ground {
     marker: String,
     /// The reports that an earlier process has written down and not delivered.
     reported: Vec<Reported>,
+}
+
+impl Ground {
+    /// The term in which this process leads.
+    pub(super) fn term(&self) -> Result<Term, Error> {
+        self.store.term().ok_or(Error::Store(kapelle_store::Error::NotLeading))
+    }
 }
 
 /// Starts a coordinator in this process.

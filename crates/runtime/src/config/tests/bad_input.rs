@@ -34,7 +34,7 @@ fn an_unknown_key_is_shown_in_its_line_with_a_suggestion() {
     check(
         "a.b[-1]: 1\n",
         "unknown key \"a.b[-1]\" in kapelle.yaml:1:1\n  |\n1 | a.b[-1]: 1\n  | ^^^^^^^\n\
-         known here: version, project, run, agents, verify, integrate, retry, limits, timeouts, server, store",
+         known here: version, project, run, agents, verify, integrate, retry, limits, timeouts, server, store, nats",
     );
 }
 
