@@ -259,13 +259,14 @@ async fn a_coordinator_that_was_replaced_is_not_listened_to() {
     assert_eq!(reply, Ok(done()), "nobody has replaced it yet");
     // It was frozen, say, and hears everything again, as its successor does.
     let new = &NatsCoordinator::connect(options, Term(2)).await.expect("connected");
-    let both = async {
+    let newer = async {
         let (first, second) = (next_request(new).await, next_request(old).await);
         first.reply.send(done()).expect("the worker waits");
-        drop(second.reply.send(done()));
+        second
     };
-    let (reply, ()) = tokio::join!(one.request(look()), both);
+    let (reply, late) = tokio::join!(one.request(look()), newer);
     assert_eq!(reply, Ok(done()));
+    drop(late.reply.send(done()));
     let faster = async {
         let (first, second) = (next_request(old).await, next_request(new).await);
         first.reply.send(done()).expect("the worker waits");
