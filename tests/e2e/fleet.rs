@@ -47,8 +47,9 @@ fn a_fleet_does_a_roadmap_and_survives_the_death_of_a_worker() {
     );
     let coordinator = project.start(&["coordinator", "--nats", &nats.url()]);
     project.wait_for("the coordinator", || {
-        (project.kapelle(&["status"]).code == Some(0)
-            && project.root().join(".kapelle/kapelle.sock").exists())
+        // In this order: a command that finds no coordinator is one for a moment.
+        (project.root().join(".kapelle/kapelle.sock").exists()
+            && project.kapelle(&["status"]).code == Some(0))
         .then_some(())
     });
     let doomed = worker(&project, &nats, "doomed", &[]);

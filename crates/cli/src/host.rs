@@ -77,12 +77,31 @@ pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error>
                 return Ok(Connection { client, hosted: Some(hosted) });
             }
             // Somebody was faster: it may only just be starting or ending, or look something up.
-            Err(Error::Store(kapelle_store::Error::Locked { .. }))
-                if tokio::time::Instant::now() < deadline =>
-            {
+            Err(error) if error.is_taken() && tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Starts a coordinator for workers on other machines in this process. Waits for a command that
+/// only looks something up, and not for another coordinator.
+///
+/// # Errors
+/// When another coordinator has the project, or none can be started.
+pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
+    let deadline = tokio::time::Instant::now() + BUSY_MAX;
+    loop {
+        match fleet::coordinate(project).await {
+            Err(error)
+                if error.is_taken()
+                    && tokio::time::Instant::now() < deadline
+                    && running(project).await?.is_none() =>
+            {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            result => return result,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::server::{end, greet};
 use crate::app::App;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::host::fleet::{self, FleetWorker};
+use crate::host::{self, fleet::FleetWorker};
 use crate::interrupt::Interrupts;
 use crate::project::Project;
 
@@ -62,7 +62,7 @@ impl CoordinatorArgs {
         let root = Project::root_of(&app.directory).await?;
         let loaded = load(app, root.clone(), self.nats.as_deref())?;
         let project = Project::with(root, loaded, app.environment.clone());
-        let hosted = fleet::coordinate(&project).await?;
+        let hosted = host::coordinate(&project).await?;
         greet(app, &project)?;
         let mut interrupts = Interrupts::listen()?;
         tokio::select! {

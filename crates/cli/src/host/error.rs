@@ -70,6 +70,11 @@ impl Error {
         Self::Client(Chain(error).to_string())
     }
 
+    /// Whether another process has the project.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self, Self::Store(kapelle_store::Error::Locked { .. }))
+    }
+
     /// The code that the program ends with.
     #[must_use]
     pub fn exit(&self) -> Exit {

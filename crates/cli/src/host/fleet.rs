@@ -43,7 +43,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// When another process has the project, or something that it needs is missing.
-pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
+pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let settings = &project.config().nats;
     let options = options(settings, project.root())?;
     let ground = local::prepare(project).await?;
