@@ -43,7 +43,8 @@ fn a_fleet_does_a_roadmap_and_survives_the_death_of_a_worker() {
     let project = Project::with_streams(
         &streams(8),
         AGENT,
-        "timeouts: {lease_ttl: 2s, lease_lost_after: 4s, heartbeat: 500ms}\n",
+        "timeouts: {lease_ttl: 2s, lease_lost_after: 4s, heartbeat: 500ms}\n\
+         nats: {blob_bytes: 64MiB, blobs_bytes: 64MiB}\n",
     );
     let coordinator = project.start(&["coordinator", "--nats", &nats.url()]);
     project.wait_for("the coordinator", || {

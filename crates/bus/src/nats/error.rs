@@ -152,7 +152,7 @@ impl Error {
                 "Compare the user's permissions with the configuration that Kapelle generates for the fleet."
             }
             Self::SetUp { .. } => {
-                "See the cause. If a stream of that name was made by something else, give Kapelle another root or remove it."
+                "See the cause. If storage is short, give the server more or lower nats.blobs_bytes. If a stream of that name was made by something else, give Kapelle another root or remove it."
             }
             Self::Ignored { .. } => {
                 "A server that ignores settings is too old or limited; install nats-server 2.15 or newer, and check the account's limits."

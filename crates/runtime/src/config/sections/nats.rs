@@ -26,7 +26,8 @@ pub struct Nats {
     pub require_tls: bool,
     /// The largest result, or part of a history, that may travel.
     pub blob_bytes: ByteSize,
-    /// How much of them all the server may keep.
+    /// How much of the results, and how much of the histories, the server keeps; it sets that much
+    /// storage aside.
     pub blobs_bytes: ByteSize,
 }
 
@@ -40,7 +41,7 @@ impl Default for Nats {
             ca_file: None,
             require_tls: false,
             blob_bytes: ByteSize(4 << 30),
-            blobs_bytes: ByteSize(16 << 30),
+            blobs_bytes: ByteSize(4 << 30),
         }
     }
 }
