@@ -12,6 +12,7 @@ use std::path::Path;
 use crate::command::blocking;
 use crate::git_dir::GitDir;
 use crate::names::ObjectFormat;
+use crate::removal::remove_tree_blocking;
 use crate::{CommitId, Error, RefName, Repository};
 
 const PACKING: &str = "packing the history into";
@@ -22,14 +23,15 @@ const UNBORN: &str = "refs/heads/kapelle/unborn";
 
 impl Repository {
     /// A worker's bare copy of a project's history at `directory`, which is made when it isn't
-    /// there. It has no working copy: [`Repository::root`] is the directory itself.
+    /// there, or isn't whole. It has no working copy: [`Repository::root`] is the directory itself.
+    /// Any number of attempts, also of several processes, may open the same one at once.
     ///
     /// # Errors
-    /// [`Error::Io`] when the directory can't be made, or holds something else.
+    /// [`Error::Io`] when the directory can't be made.
     pub async fn open_cache(directory: &Path, format: ObjectFormat) -> Result<Self, Error> {
         let directory = directory.to_owned();
         blocking(UNPACKING, move || {
-            if !directory.join("HEAD").is_file() {
+            if !is_cache(&directory) {
                 make_cache(&directory, format)?;
             }
             let root = directory.canonicalize().map_err(|e| Error::io(UNPACKING, &directory, e))?;
@@ -131,20 +133,29 @@ fn history_ref(commit: &CommitId) -> Result<RefName, Error> {
     RefName::new(format!("refs/kapelle/history/{commit}"))
 }
 
+fn is_cache(directory: &Path) -> bool {
+    directory.join("HEAD").is_file()
+}
+
+/// Makes a cache, unless somebody else has meanwhile: attempts of one project begin together.
 fn make_cache(directory: &Path, format: ObjectFormat) -> Result<(), Error> {
     let failed = |e: io::Error| Error::io(UNPACKING, directory, e);
-    // Made aside and moved in place, so that what a crash leaves is never taken for a cache.
-    let draft = directory.with_extension("draft");
-    match fs::remove_dir_all(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(()) | Err(_) => {}
-    }
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent).map_err(failed)?;
     }
+    // The lock's file stays: removing it would let two hold it.
+    let lock = File::create(directory.with_extension("lock")).map_err(failed)?;
+    lock.lock().map_err(failed)?;
+    if is_cache(directory) {
+        return Ok(());
+    }
+    // Made aside and moved in place, so that what a crash leaves is never taken for a cache.
+    let draft = directory.with_extension("draft");
+    remove_tree_blocking(&draft)?;
     let unborn = RefName::new(UNBORN)?;
     let head = (&unborn, None);
     GitDir { format, bare: true, identity: None, alternates: &[], head, shallow: None }
         .create(&draft)?;
+    remove_tree_blocking(directory)?;
     fs::rename(&draft, directory).map_err(failed)
 }

@@ -52,3 +52,28 @@ async fn a_pack_that_is_damaged_or_another_one_is_refused() {
     let large = cache.unpack_history(&whole, &first, 10).await;
     assert!(matches!(large, Err(Error::InvalidBundle { .. })), "{large:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn attempts_that_begin_together_share_one_cache() {
+    let project = Fixture::with(&[("a", "one\n")]).await;
+    let (first, format) = (project.head(), project.repository.format());
+    let pack = project.path("whole.pack");
+    project.repository.pack_history(&first, None, &pack).await.unwrap();
+    for round in 0..20 {
+        let directory = project.path(&format!("cache-{round}.git"));
+        // What a machine that lost its disk's tail may have left.
+        std::fs::create_dir_all(directory.join("objects/pack")).unwrap();
+        let mut attempts = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (directory, pack, first) = (directory.clone(), pack.clone(), first.clone());
+            attempts.spawn(async move {
+                let cache = Repository::open_cache(&directory, format).await?;
+                cache.unpack_history(&pack, &first, LIMIT).await?;
+                cache.has_commit(&first).await
+            });
+        }
+        while let Some(attempt) = attempts.join_next().await {
+            assert!(attempt.unwrap().unwrap());
+        }
+    }
+}
