@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use kapelle_domain::attempt::{Attempt, Outcome, Usage};
-use kapelle_domain::engine::Explanation;
-use kapelle_domain::event::{Event, RunEvent, TaskEvent};
+use kapelle_domain::engine::{Explanation, World};
+use kapelle_domain::event::{Event, TaskEvent};
 use kapelle_domain::ids::{EventSeq, RunId, TaskId};
 use kapelle_domain::roadmap::{Roadmap, Severity};
 use kapelle_domain::selection::{self, Taken, TakenStreams};
@@ -49,7 +49,7 @@ impl Service {
         for run in &open {
             open_runs.push(self.run_view(run, &unmerged).await?);
             let stored = self.tasks_of(run.id).await?;
-            for view in self.task_views(&stored).await? {
+            for view in self.task_views(run.id, &stored).await? {
                 let done =
                     ["succeeded", "failed", "cancelled", "skipped"].contains(&view.state.as_str());
                 if !done {
@@ -110,7 +110,7 @@ impl Service {
         let run = self.stored_run(id).await?;
         let tasks = self.tasks_of(id).await?;
         let run = self.run_view(&run, &self.unmerged_at_hand().await?).await?;
-        Ok(RunDetail { run, tasks: self.task_views(&tasks).await? })
+        Ok(RunDetail { run, tasks: self.task_views(id, &tasks).await? })
     }
 
     /// A task.
@@ -213,55 +213,42 @@ impl Service {
         unmerged: &Unmerged,
     ) -> Result<RunView, Error> {
         let counts = self.0.store.task_counts(run.id).await?;
-        let usage = self.0.store.usage(run.id).await?;
-        let note = self.note(run).await?;
+        let usages = self.0.store.usages(run.id).await?;
+        let usage = usages.into_values().fold(Usage::default(), Usage::plus);
         let branch = run.record.target.as_ref().map(|target| &target.branch);
         let unmerged = branch.is_some_and(|branch| unmerged.values().any(|done| done == branch));
-        Ok(show::run(run, counts, usage, note, unmerged))
-    }
-
-    /// Why a run's results go elsewhere than where it began.
-    async fn note(&self, run: &StoredRun) -> Result<Option<String>, Error> {
-        let began = run.record.spec.target.as_ref().map(|target| &target.branch);
-        if began == run.record.target.as_ref().map(|target| &target.branch) {
-            return Ok(None);
-        }
-        let mut after = EventSeq(0);
-        let mut note = None;
-        loop {
-            let page = self.0.store.events(after, EVENTS_PAGE, Some(run.id), None).await?;
-            let Some(last) = page.last() else { return Ok(note) };
-            after = last.seq;
-            for recorded in &page {
-                if let Event::Run { event: RunEvent::TargetSwitched { reason, .. }, .. } =
-                    &recorded.event
-                {
-                    note = Some(reason.clone());
-                }
-            }
-        }
+        Ok(show::run(run, counts, usage, unmerged))
     }
 
     pub(super) async fn task_view(&self, task: &StoredTask) -> Result<TaskView, Error> {
         let siblings = self.tasks_of(task.id.run).await?;
         let keys: Vec<String> = siblings.iter().map(|task| task.spec.key.clone()).collect();
-        self.task_view_with(task, &keys).await
+        let facts = self.facts(task.id.run, vec![task.id]).await?;
+        Ok(self.view_of(task, &keys, &facts))
     }
 
-    pub(super) async fn task_views(&self, tasks: &[StoredTask]) -> Result<Vec<TaskView>, Error> {
+    /// The views of all tasks of a run, which may be thousands: what they need is asked for once.
+    pub(super) async fn task_views(
+        &self,
+        run: RunId,
+        tasks: &[StoredTask],
+    ) -> Result<Vec<TaskView>, Error> {
         let keys: Vec<String> = tasks.iter().map(|task| task.spec.key.clone()).collect();
-        let mut views = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            views.push(self.task_view_with(task, &keys).await?);
-        }
-        Ok(views)
+        let facts = self.facts(run, tasks.iter().map(|task| task.id).collect()).await?;
+        Ok(tasks.iter().map(|task| self.view_of(task, &keys, &facts)).collect())
     }
 
-    async fn task_view_with(&self, task: &StoredTask, keys: &[String]) -> Result<TaskView, Error> {
-        let explanation = self.explanation(task.id).await?;
-        let now = self.0.clock.now();
-        let reason = match &explanation {
-            Some(explanation) => why::in_words(explanation, now),
+    async fn facts(&self, run: RunId, tasks: Vec<TaskId>) -> Result<Facts, Error> {
+        let explain = move |world: &World| {
+            tasks.into_iter().filter_map(|task| Some((task, world.explain(task)?))).collect()
+        };
+        let explanations = self.0.engine.read(explain).await?;
+        Ok(Facts { explanations, usages: self.0.store.usages(run).await? })
+    }
+
+    fn view_of(&self, task: &StoredTask, keys: &[String], facts: &Facts) -> TaskView {
+        let reason = match facts.explanations.get(&task.id) {
+            Some(explanation) => why::in_words(explanation, self.0.clock.now()),
             None => why::of_ended(&task.record.state, keys),
         };
         let activity = match task.record.state {
@@ -277,20 +264,19 @@ impl Service {
             | TaskState::Cancelled { .. }
             | TaskState::Skipped { .. } => None,
         };
-        let usage = match task.record.attempt {
-            Some(_) => {
-                let attempts = self.0.store.attempts(task.id).await?;
-                let reports = attempts.iter().filter_map(|attempt| attempt.report.as_ref());
-                reports.fold(Usage::default(), |sum, report| sum.plus(report.usage))
-            }
-            None => Usage::default(),
-        };
-        Ok(show::task(task, keys, reason, activity, usage))
+        let usage = facts.usages.get(&task.id).copied().unwrap_or_default();
+        show::task(task, keys, reason, activity, usage)
     }
 
     pub(super) async fn explanation(&self, task: TaskId) -> Result<Option<Explanation>, Error> {
         Ok(self.0.engine.read(move |world| world.explain(task)).await?)
     }
+}
+
+/// What is known of tasks of a run beside what is stored with them.
+struct Facts {
+    explanations: BTreeMap<TaskId, Explanation>,
+    usages: BTreeMap<TaskId, Usage>,
 }
 
 /// Running tasks first, then those that follow.

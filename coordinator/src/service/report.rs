@@ -12,7 +12,7 @@ impl Service {
         let id = self.find_run(id).await?;
         let run = self.stored_run(id).await?;
         let stored = self.tasks_of(id).await?;
-        let views = self.task_views(&stored).await?;
+        let views = self.task_views(id, &stored).await?;
         let mut tasks = Vec::with_capacity(stored.len());
         for (stored, task) in stored.iter().zip(views) {
             let commands = self.0.store.commands(stored.id).await?;

@@ -34,7 +34,6 @@ pub(super) fn run(
     stored: &StoredRun,
     counts: BTreeMap<String, u32>,
     used: Usage,
-    note: Option<String>,
     unmerged: bool,
 ) -> RunView {
     let record = &stored.record;
@@ -44,7 +43,7 @@ pub(super) fn run(
         state: run_state(record).to_owned(),
         branch: record.target.as_ref().map(|target| target.branch.clone()),
         head: record.target.as_ref().map(|target| target.head.clone()),
-        note,
+        note: record.detour.clone(),
         unmerged,
         submitted_at: record.submitted_at.0,
         finished_at: record.finished_at.map(|at| at.0),

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::App;
 use crate::client::{Client, Watched};
@@ -25,8 +25,10 @@ use picture::Picture;
 
 /// How often running lines are redrawn.
 const REDRAW: Duration = Duration::from_millis(250);
-/// How often the run is looked at anew when nothing happens: every so many redraws.
-const LOOK_EVERY: u32 = 4;
+/// How often the run is looked at anew when nothing happens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A look at a run of thousands of tasks takes long: this many times as long nobody looks again.
+const LOOK_REST: u32 = 20;
 /// How long a second Ctrl-C is waited for.
 const SECOND_INTERRUPT: Duration = Duration::from_secs(2);
 /// How often a broken event stream is taken up again before it is given up.
@@ -132,7 +134,8 @@ impl<'a> Follower<'a> {
         let run = picture.run_id().to_owned();
         let mut redraw = tokio::time::interval(REDRAW);
         redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut stale, mut looks) = (false, 0);
+        let mut stale = false;
+        let (mut looked, mut rest) = (Instant::now(), REDRAW);
         loop {
             if picture.has_ended() {
                 self.catch_up(picture, display).await?;
@@ -142,9 +145,12 @@ impl<'a> Follower<'a> {
                 entry = self.entries.next() => stale |= self.take(entry, picture, display).await?,
                 // Events come in bursts; one look at the run is enough for all of them.
                 _ = redraw.tick() => {
-                    looks += 1;
-                    if stale || looks % LOOK_EVERY == 0 {
+                    let pause = if stale { rest } else { rest.max(LOOK_EVERY) };
+                    if looked.elapsed() >= pause {
+                        let begun = Instant::now();
                         picture.look(self.client().run(&run).await?);
+                        looked = Instant::now();
+                        rest = looked.duration_since(begun).saturating_mul(LOOK_REST);
                         stale = false;
                     }
                     display.draw(picture);

@@ -35,6 +35,9 @@ pub struct RunRecord {
     pub submitted_at: Timestamp,
     /// Where results go now.
     pub target: Option<Target>,
+    /// Why they go elsewhere than where the run began, if they do.
+    #[serde(default)]
+    pub detour: Option<String>,
     /// Why somebody wants it to end, if somebody does.
     pub cancel: Option<String>,
     /// How it ended, once it has.
@@ -86,6 +89,7 @@ impl Run {
             spec,
             submitted_at: at,
             target,
+            detour: None,
             cancel: None,
             outcome: None,
             finished_at: None,
@@ -110,8 +114,9 @@ impl Run {
                 Some(target) => target.head.clone_from(head),
                 None => return Err(illegal()),
             },
-            (RunEvent::TargetSwitched { branch, head, .. }, false) => {
+            (RunEvent::TargetSwitched { branch, head, reason }, false) => {
                 self.record.target = Some(Target { branch: branch.clone(), head: head.clone() });
+                self.record.detour = Some(reason.clone());
             }
             (RunEvent::Finished { outcome }, false) => {
                 self.record.outcome = Some(*outcome);

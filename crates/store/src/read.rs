@@ -172,15 +172,21 @@ impl Store {
         self.list(&ATTEMPT, query, |row| row.json("record")).await
     }
 
-    /// What all attempts of a run have used up so far.
+    /// What the attempts of each task of a run have used up so far. Tasks that nothing was reported
+    /// of are left out.
     ///
     /// # Errors
     /// As [`Store::runs`].
-    pub async fn usage(&self, run: RunId) -> Result<Usage, Error> {
+    pub async fn usages(&self, run: RunId) -> Result<BTreeMap<TaskId, Usage>, Error> {
         let text = "SELECT run_id, task_index, number, input_tokens, output_tokens, cost_microusd FROM attempt
             WHERE run_id = $1 AND input_tokens IS NOT NULL";
-        let usages = self.list(&ATTEMPT, sqlx::query(text).bind(integer(run.0)), usage_of).await?;
-        Ok(usages.into_iter().fold(Usage::default(), Usage::plus))
+        let query = sqlx::query(text).bind(integer(run.0));
+        let mut usages = BTreeMap::<TaskId, Usage>::new();
+        for (task, usage) in self.list(&ATTEMPT, query, usage_of).await? {
+            let sum = usages.entry(task).or_default();
+            *sum = sum.plus(usage);
+        }
+        Ok(usages)
     }
 
     /// What was said to a task, oldest first, and what became of it.
@@ -285,12 +291,14 @@ fn run_of(row: &Record) -> Result<StoredRun, Error> {
     Ok(StoredRun { id: RunId(row.number("run_id")?), record: row.json("record")? })
 }
 
-fn usage_of(row: &Record) -> Result<Usage, Error> {
-    Ok(Usage {
+fn usage_of(row: &Record) -> Result<(TaskId, Usage), Error> {
+    let task = TaskId { run: RunId(row.number("run_id")?), index: row.number("task_index")? };
+    let usage = Usage {
         input_tokens: row.number("input_tokens")?,
         output_tokens: row.number("output_tokens")?,
         cost_microusd: row.optional_number("cost_microusd")?,
-    })
+    };
+    Ok((task, usage))
 }
 
 fn command_of(row: &Record) -> Result<Command, Error> {

@@ -1,6 +1,7 @@
 //! Pages, filters, and rows that don't hold what they must.
 
 use kapelle_domain::attempt::Outcome;
+use kapelle_domain::attempt::Usage;
 use kapelle_domain::command::CommandKind;
 use kapelle_domain::engine::{Input, Scope, WorkerRequest};
 use kapelle_domain::event::Recorded;
@@ -82,8 +83,10 @@ async fn tasks_attempts_and_costs_are_found() {
         counts.into_iter().collect::<Vec<_>>(),
         [("failed".to_owned(), 1), ("skipped".to_owned(), 1)]
     );
-    let usage = store.usage(RunId(1)).await.expect("a read");
-    assert_eq!((usage.input_tokens, usage.output_tokens, usage.cost_microusd), (200, 40, Some(14)));
+    let usages = store.usages(RunId(1)).await.expect("a read");
+    let of = |usage: &Usage| (usage.input_tokens, usage.output_tokens, usage.cost_microusd);
+    let usages: Vec<_> = usages.iter().map(|(task, usage)| (task.index, of(usage))).collect();
+    assert_eq!(usages, [(0, (100, 20, Some(7))), (1, (100, 20, Some(7)))]);
 }
 
 #[tokio::test]
