@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// One row of the table.
 #[derive(Debug)]
 struct Figure {
-    name: &'static str,
+    name: String,
     unit: &'static str,
     rounds: Vec<f64>,
 }
@@ -27,7 +27,8 @@ const RATIOS: &[(&str, &str, &str)] = &[
 
 impl Figures {
     /// Adds the value of one more round.
-    pub(crate) fn add(&mut self, name: &'static str, unit: &'static str, value: f64) {
+    pub(crate) fn add(&mut self, name: impl Into<String>, unit: &'static str, value: f64) {
+        let name = name.into();
         match self.0.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.rounds.push(value),
             None => self.0.push(Figure { name, unit, rounds: vec![value] }),
@@ -41,7 +42,7 @@ impl Figures {
             let (Some(over), Some(under)) = (rounds(*over), rounds(*under)) else { continue };
             let rounds = over.rounds.iter().zip(&under.rounds).map(|(over, under)| over / under);
             let rounds = rounds.collect();
-            self.0.push(Figure { name, unit: "ratio", rounds });
+            self.0.push(Figure { name: (*name).to_owned(), unit: "ratio", rounds });
         }
     }
 
@@ -53,7 +54,7 @@ impl Figures {
             let (min, median, max) = (short(min), short(median), short(max));
             // Writing to a string can't fail.
             let _ =
-                writeln!(text, "{:<42} {median:>9}  [{min} .. {max}] {}", figure.name, figure.unit);
+                writeln!(text, "{:<58} {median:>9}  [{min} .. {max}] {}", figure.name, figure.unit);
         }
         text
     }
@@ -64,7 +65,7 @@ impl Figures {
             let (min, median, max) = spread(&figure.rounds);
             let row = json!({ "unit": figure.unit, "median": median, "min": min, "max": max,
                 "rounds": figure.rounds });
-            (figure.name.to_owned(), row)
+            (figure.name.clone(), row)
         };
         Value::Object(self.0.iter().map(row).collect::<Map<_, _>>())
     }

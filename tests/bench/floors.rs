@@ -1,5 +1,7 @@
 //! What the machine can do without us: make a write durable, and start a process.
 
+pub(crate) mod nats;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;

@@ -6,13 +6,16 @@
 
 mod engine;
 mod figures;
+mod fleet;
 mod floors;
 mod noop;
+mod stage;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
 
 use figures::Figures;
 
@@ -27,20 +30,17 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Measure {
     /// Life-cycles of tasks that do nothing: submit, claim, start, done
-    Engine(Options),
+    Engine(EngineOptions),
+    /// Many workers over a real nats-server: tasks, claims, commands, output, memory
+    Fleet(FleetOptions),
+    /// The workers of a fleet that is measured
+    #[command(hide = true)]
+    FleetWorkers(fleet::workers::Options),
 }
 
+/// What every measurement has.
 #[derive(Debug, clap::Args)]
 struct Options {
-    /// Tasks that are submitted at once
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
-    tasks: u32,
-    /// Attempts that the worker makes at once
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    slots: u32,
-    /// Tasks that are given one by one to an idle worker
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
-    samples: u32,
     /// How often everything is measured; the median counts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -55,30 +55,121 @@ struct Options {
     skip_floors: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct EngineOptions {
+    /// Tasks that are submitted at once
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    tasks: u32,
+    /// Attempts that the worker makes at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Tasks that are given one by one to an idle worker
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    samples: u32,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, clap::Args)]
+struct FleetOptions {
+    /// Sizes of the fleet
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100],
+        value_parser = clap::value_parser!(u32).range(1..))]
+    workers: Vec<u32>,
+    /// Attempts that each worker makes at once
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Tasks that are submitted at once
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    tasks: u32,
+    /// Commands that are given one after the other
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    commands: u32,
+    /// Idle workers whose cost is measured
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    idle: u32,
+    #[command(flatten)]
+    options: Options,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Measure::Engine(options) = Cli::parse().measure;
-    let parent = options.directory.clone().unwrap_or_else(std::env::temp_dir);
-    require_disk(&parent)?;
+    match Cli::parse().measure {
+        Measure::Engine(engine) => measure_engine(&engine).await,
+        Measure::Fleet(fleet) => measure_fleet(&fleet).await,
+        Measure::FleetWorkers(options) => fleet::workers::run(options).await,
+    }
+}
+
+async fn measure_engine(chosen: &EngineOptions) -> Result<()> {
+    let options = &chosen.options;
+    let load = engine::Load { tasks: chosen.tasks, slots: chosen.slots, samples: chosen.samples };
     let mut figures = Figures::default();
     for round in 1..=options.rounds {
-        eprintln!("round {round} of {}", options.rounds);
-        let directory = tempfile::tempdir_in(&parent)
-            .with_context(|| format!("making a directory in {}", parent.display()))?;
+        let directory = options.round(round)?;
         if !options.skip_floors {
             floors::measure(directory.path(), &mut figures)?;
         }
-        let load =
-            engine::Load { tasks: options.tasks, slots: options.slots, samples: options.samples };
         engine::measure(directory.path(), load, &mut figures).await?;
     }
     figures.derive_ratios();
-    print!("{}", figures.table());
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&report(&options, &figures))?;
-        std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
+    let sizes = json!({ "tasks": load.tasks, "slots": load.slots, "samples": load.samples });
+    options.report("engine", sizes, &figures)
+}
+
+async fn measure_fleet(chosen: &FleetOptions) -> Result<()> {
+    let options = &chosen.options;
+    let mut figures = Figures::default();
+    for round in 1..=options.rounds {
+        if !options.skip_floors {
+            floors::measure(options.round(round)?.path(), &mut figures)?;
+        }
+        let floor = fleet::floor(&mut figures).await?;
+        for &workers in &chosen.workers {
+            eprintln!("{workers} workers");
+            let (slots, tasks, commands) = (chosen.slots, chosen.tasks, chosen.commands);
+            let load = fleet::Load { workers, slots, tasks, commands };
+            fleet::measure(options.place()?.path(), load, floor, &mut figures).await?;
+        }
+        eprintln!("{} idle workers", chosen.idle);
+        fleet::measure_idle(options.place()?.path(), chosen.idle, &mut figures).await?;
     }
-    Ok(())
+    let sizes = json!({ "workers": chosen.workers, "slots": chosen.slots, "tasks": chosen.tasks,
+        "commands": chosen.commands, "idle": chosen.idle });
+    options.report("fleet", sizes, &figures)
+}
+
+impl Options {
+    /// The place of one more round.
+    fn round(&self, round: u32) -> Result<tempfile::TempDir> {
+        eprintln!("round {round} of {}", self.rounds);
+        self.place()
+    }
+
+    fn place(&self) -> Result<tempfile::TempDir> {
+        let parent = self.directory.clone().unwrap_or_else(std::env::temp_dir);
+        require_disk(&parent)?;
+        tempfile::tempdir_in(&parent)
+            .with_context(|| format!("making a directory in {}", parent.display()))
+    }
+
+    fn report(&self, measured: &str, sizes: Value, figures: &Figures) -> Result<()> {
+        print!("{}", figures.table());
+        let Some(path) = &self.json else { return Ok(()) };
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let report = json!({
+            "measured": measured,
+            "version": env!("CARGO_PKG_VERSION"),
+            "optimized": !cfg!(debug_assertions),
+            "cores": cores,
+            "durability": "SQLite, write-ahead log, synchronous FULL",
+            "rounds": self.rounds,
+            "sizes": sizes,
+            "figures": figures.json(),
+        });
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+    }
 }
 
 /// Commits to memory are no commits.
@@ -92,19 +183,4 @@ fn require_disk(directory: &Path) -> Result<()> {
         directory.display(),
     );
     Ok(())
-}
-
-fn report(options: &Options, figures: &Figures) -> serde_json::Value {
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "optimized": !cfg!(debug_assertions),
-        "cores": cores,
-        "durability": "SQLite, write-ahead log, synchronous FULL",
-        "tasks": options.tasks,
-        "slots": options.slots,
-        "samples": options.samples,
-        "rounds": options.rounds,
-        "figures": figures.json(),
-    })
 }
