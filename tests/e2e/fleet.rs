@@ -8,19 +8,32 @@ use nix::unistd::Pid;
 
 const AGENT: &str = "sleep 0.2; mkdir -p out; echo $KAPELLE_STREAM > out/$KAPELLE_STREAM";
 
-/// A worker with a place of its own: no path of it leads to the project.
-fn worker(project: &Project, nats: &NatsServer, name: &str, more: &[&str]) -> Running {
+/// Makes a place for a worker of its own: no path of it leads to the project. Returns the words that
+/// start it.
+pub(crate) fn settle_worker(project: &Project, url: &str, name: &str, script: &str) -> Vec<String> {
     let place = project.around().join(name);
     std::fs::create_dir_all(&place).expect("a directory");
-    let script = serde_json::to_string(AGENT).expect("a text");
+    let script = serde_json::to_string(script).expect("a text");
     let config = format!("version: 1\nagents:\n  worker:\n    command: [sh, -c, {script}]\n");
     std::fs::write(place.join("kapelle.yaml"), config).expect("a file");
     let state = place.join("state");
-    let url = nats.url();
-    let mut args = vec!["-C", utf8(&place), "worker", "--nats", &url, "--name", name];
-    args.extend(["--slots", "2", "--state", utf8(&state)]);
-    args.extend(more);
-    project.start(&args)
+    let words = ["-C", utf8(&place), "worker", "--nats", url, "--name", name, "--slots", "2"];
+    words.into_iter().chain(["--state", utf8(&state)]).map(str::to_owned).collect()
+}
+
+fn worker(project: &Project, nats: &NatsServer, name: &str, more: &[&str]) -> Running {
+    let words = settle_worker(project, &nats.url(), name, AGENT);
+    project.start(&words.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
+}
+
+/// Waits until the coordinator that was started answers.
+pub(crate) fn wait_for_coordinator(project: &Project) {
+    project.wait_for("the coordinator", || {
+        // In this order: a command that finds no coordinator is one for a moment.
+        (project.root().join(".kapelle/kapelle.sock").exists()
+            && project.kapelle(&["status"]).code == Some(0))
+        .then_some(())
+    });
 }
 
 fn utf8(path: &Path) -> &str {
@@ -47,12 +60,7 @@ fn a_fleet_does_a_roadmap_and_survives_the_death_of_a_worker() {
          nats: {blob_bytes: 64MiB, blobs_bytes: 64MiB}\n",
     );
     let coordinator = project.start(&["coordinator", "--nats", &nats.url()]);
-    project.wait_for("the coordinator", || {
-        // In this order: a command that finds no coordinator is one for a moment.
-        (project.root().join(".kapelle/kapelle.sock").exists()
-            && project.kapelle(&["status"]).code == Some(0))
-        .then_some(())
-    });
+    wait_for_coordinator(&project);
     let doomed = worker(&project, &nats, "doomed", &[]);
     project.wait_for("a worker", || (workers(&project) == 1).then_some(()));
     let batch = project.start(&["batch", "-n", "4"]);

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod claims;
+mod faults;
 mod fleet;
 mod hostile;
 mod kills;

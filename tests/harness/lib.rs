@@ -4,12 +4,14 @@
 //! here knows how the program works inside.
 
 mod nats;
+mod network;
 mod processes;
 mod project;
 mod random;
 mod terminal;
 
 pub use nats::{NatsConfig, NatsServer};
+pub use network::Machine;
 pub use processes::{descendants, kill_tree, living_in, states_in};
 pub use project::{Finished, Project, Running, stream};
 pub use random::Random;

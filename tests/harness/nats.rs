@@ -25,6 +25,8 @@ pub struct NatsConfig {
     pub more: String,
     /// Whether it goes without JetStream.
     pub without_jetstream: bool,
+    /// Whether other machines reach it too.
+    pub everywhere: bool,
 }
 
 /// A nats-server. It is killed when this is dropped, and when the test that started it dies.
@@ -143,8 +145,9 @@ impl NatsServer {
     fn config_text(&self) -> String {
         let directory = self.directory.path().display();
         let port = if self.port == 0 { -1 } else { i32::from(self.port) };
+        let host = if self.config.everywhere { "0.0.0.0" } else { "127.0.0.1" };
         let mut text = format!(
-            "server_name: test\nlisten: \"127.0.0.1:{port}\"\nports_file_dir: \"{directory}/ports\"\n\
+            "server_name: test\nlisten: \"{host}:{port}\"\nports_file_dir: \"{directory}/ports\"\n\
              log_file: \"{directory}/log\"\n"
         );
         if !self.config.without_jetstream {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Terminal;
+use super::{Machine, Terminal};
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -137,7 +137,10 @@ impl Project {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.settled(Command::new(program()), args)
+    }
+
+    fn settled(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .current_dir(&self.root)
             .args(args)
@@ -179,6 +182,14 @@ impl Project {
     /// Starts the program.
     pub fn start(&self, args: &[&str]) -> Running {
         Running::start(self.command(args))
+    }
+
+    /// Starts the program on another machine.
+    pub fn start_on(&self, machine: &Machine, args: &[&str]) -> Running {
+        let [first, others @ ..] = machine.prefix();
+        let mut command = Command::new(first);
+        command.args(others).arg(program());
+        Running::start(self.settled(command, args))
     }
 
     /// Starts the program in a terminal of its own.

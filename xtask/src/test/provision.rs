@@ -57,6 +57,12 @@ const PARTS: &[Part] = &[
         why: "tests of process containment find out what the kernel allows",
     },
     Part {
+        name: "iproute2",
+        probe: || runs(&["ip", "-V"]),
+        source: Source::Debian(&["iproute2"]),
+        why: "tests of fleets give each machine a network of its own, whose cable can be pulled",
+    },
+    Part {
         name: "Python with venv",
         probe: python::makes_environments,
         source: Source::Debian(&["python3", "python3-venv"]),
