@@ -19,6 +19,7 @@ mod field;
 mod graph;
 mod heading;
 mod id;
+mod inline;
 mod parser;
 mod source;
 mod status;

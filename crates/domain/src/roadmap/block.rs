@@ -47,6 +47,18 @@ pub(super) fn indentation(text: &str) -> (usize, usize) {
     (columns, bytes)
 }
 
+/// Length of the `>` marks that make `line` part of a block quote, with what stands before them and
+/// the space behind each; `None` if it is part of none.
+pub(super) fn quote(line: &str) -> Option<usize> {
+    let mut length = indentation(line).1;
+    let marks = length;
+    while line[length..].starts_with('>') {
+        length += 1;
+        length += usize::from(line[length..].starts_with(' '));
+    }
+    (length > marks).then_some(length)
+}
+
 /// Length of the bullet at the start of `content`, with the white space behind it.
 pub(super) fn bullet(content: &str) -> Option<usize> {
     let marker = match content.as_bytes() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::Relations;
 use super::cycle;
-use super::dependency::{Reference, Target};
+use super::dependency::{End, Reference, Target};
 use super::diagnostic::{Collector, Rule};
 use super::field::FieldKind;
 use super::id::StreamId;
@@ -68,16 +68,18 @@ pub(super) fn check(parsed: &mut Parsed, source: &Source<'_>) -> Relations {
         .enumerate()
         .map(|(position, references)| resolver.resolve(position, references))
         .collect();
+    let mut places = Vec::with_capacity(parsed.streams.len());
     for (stream, resolved) in parsed.streams.iter_mut().zip(resolved) {
         stream.depends_on = resolved.ids;
         if resolved.incomplete {
             stream.on_hold.get_or_insert_with(|| "depends on too many work streams".to_owned());
         }
         relations.needs.push(resolved.needs);
+        places.push(resolved.places);
         relations.circular.push(resolved.circular);
     }
     relations.complete = complete(&parsed.streams, &relations.positions);
-    find_cycles(parsed, &mut relations);
+    find_cycles(parsed, &mut relations, &places);
     for position in 0..parsed.streams.len() {
         check_marks(parsed, &relations, position);
     }
@@ -141,6 +143,8 @@ struct Resolver<'a> {
 struct Resolved {
     ids: Vec<StreamId>,
     needs: Vec<usize>,
+    /// Where each of these is named.
+    places: Vec<Span>,
     unknown: HashSet<StreamId>,
     circular: bool,
     /// There were too many.
@@ -166,7 +170,7 @@ impl<'a> Resolver<'a> {
         match (self.positions.get(id).and_then(|positions| positions.first()), batch) {
             (Some(&position), _) => self.need(position, reference),
             (None, Some(number)) => self.batch(number, reference),
-            (None, None) => self.unknown(id.clone(), "work stream", reference),
+            (None, None) => self.unknown(id.clone(), "work stream", reference.span),
         }
     }
 
@@ -186,13 +190,14 @@ impl<'a> Resolver<'a> {
             Some(members) => self.expand(members.iter().copied(), reference),
             None => {
                 if let Ok(id) = number.to_string().parse() {
-                    self.unknown(id, "batch", reference);
+                    self.unknown(id, "batch", reference.span);
                 }
             }
         }
     }
 
-    fn range(&mut self, from: &StreamId, to: &StreamId, reference: &Reference) {
+    fn range(&mut self, low: &End, high: &End, reference: &Reference) {
+        let (from, to) = (&low.id, &high.id);
         let numbers = from.as_number().zip(to.as_number());
         // Made at the first range: most files have none, and sorting many ids takes its time.
         let first = |(id, same): (&'a StreamId, &'a Vec<usize>)| Some((id, *same.first()?));
@@ -219,10 +224,10 @@ impl<'a> Resolver<'a> {
         members.extend(batches.copied().take(self.expansions_left + 2));
         self.expand(members.into_iter(), reference);
         // An end that isn't there may be a slip of the pen: what was meant would be lost.
-        for end in [from, to] {
-            let batch = end.as_number().is_some_and(|number| self.batches.contains_key(&number));
-            if !batch && !self.positions.contains_key(end) {
-                self.unknown(end.clone(), "work stream", reference);
+        for End { id, span } in [low, high] {
+            let batch = id.as_number().is_some_and(|number| self.batches.contains_key(&number));
+            if !batch && !self.positions.contains_key(id) {
+                self.unknown(id.clone(), "work stream", *span);
             }
         }
     }
@@ -243,7 +248,7 @@ impl<'a> Resolver<'a> {
                 return;
             }
             self.expansions_left -= 1;
-            self.add(position);
+            self.add(position, reference);
         }
     }
 
@@ -262,20 +267,21 @@ impl<'a> Resolver<'a> {
                 )
             });
         }
-        self.add(position);
+        self.add(position, reference);
     }
 
-    fn add(&mut self, position: usize) {
+    fn add(&mut self, position: usize, reference: &Reference) {
         if self.needed_by[position].replace(self.position) == Some(self.position) {
             return;
         }
         self.found.ids.push(self.streams[position].id.clone());
         if position != self.position {
             self.found.needs.push(position);
+            self.found.places.push(reference.span);
         }
     }
 
-    fn unknown(&mut self, id: StreamId, kind: &str, reference: &Reference) {
+    fn unknown(&mut self, id: StreamId, kind: &str, span: Span) {
         let similar = || {
             let candidates = Some(self.positions.keys()).filter(|_| kind == "work stream");
             let candidates = candidates.filter(|ids| ids.len() <= SUGGESTION_STREAMS_MAX);
@@ -292,7 +298,7 @@ impl<'a> Resolver<'a> {
                 .min()?;
             (similar.0 <= 1).then_some(similar.1)
         };
-        self.findings.add(Rule::UnknownDependency, reference.span, || match similar() {
+        self.findings.add(Rule::UnknownDependency, span, || match similar() {
             Some(similar) => {
                 format!("there is no {kind} {id} in this file; did you mean {similar}?")
             }
@@ -304,7 +310,8 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn find_cycles(parsed: &mut Parsed, relations: &mut Relations) {
+/// `places` tells where each of the needs is named.
+fn find_cycles(parsed: &mut Parsed, relations: &mut Relations, places: &[Vec<Span>]) {
     relations.component = cycle::components(&relations.needs);
     for cycle in cycle::circles(&relations.needs, &relations.component) {
         for &position in &cycle.members {
@@ -315,11 +322,12 @@ fn find_cycles(parsed: &mut Parsed, relations: &mut Relations) {
         if names.len() > CYCLE_IDS_MAX {
             names.splice(CYCLE_IDS_MAX / 2..names.len() - CYCLE_IDS_MAX / 2, ["…"]);
         }
-        let Some(first) = cycle.path.first().map(|position| &parsed.streams[*position]) else {
-            continue;
-        };
-        let span = first.layout.field(FieldKind::DependsOn).map(|field| field.first_value());
-        parsed.diagnostics.add(Rule::DependencyCycle, span.unwrap_or(first.layout.id), || {
+        let [first, second, ..] = cycle.path[..] else { continue };
+        let needs = &relations.needs[first];
+        let place = needs.iter().position(|need| *need == second);
+        let span = place.and_then(|index| places[first].get(index).copied());
+        let span = span.unwrap_or(parsed.streams[first].layout.id);
+        parsed.diagnostics.add(Rule::DependencyCycle, span, || {
             let names = names.join(" → ");
             format!("{names} depend on each other in a circle; take one of these dependencies away")
         });

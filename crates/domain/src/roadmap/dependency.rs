@@ -23,7 +23,14 @@ pub(super) enum Target {
     /// All work streams of a batch.
     Batch(u32),
     /// All work streams from the lesser to the greater.
-    Range(StreamId, StreamId),
+    Range(End, End),
+}
+
+/// One end of a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) id: StreamId,
+    pub(super) span: Span,
 }
 
 /// One thing that is depended on.

@@ -62,6 +62,7 @@ pub struct Diagnostic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Rule {
     AmbiguousDependency,
+    AmbiguousHeading,
     CompleteWithOpenTasks,
     ConflictingStatus,
     DependencyCycle,
@@ -75,6 +76,7 @@ pub(super) enum Rule {
     MissingName,
     MissingStatus,
     NoStreams,
+    QuotedHeading,
     SelfDependency,
     StaleBlockedMark,
     StaleDependencyMark,
@@ -94,6 +96,7 @@ impl Rule {
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::AmbiguousDependency => "ambiguous-dependency",
+            Self::AmbiguousHeading => "ambiguous-heading",
             Self::CompleteWithOpenTasks => "complete-with-open-tasks",
             Self::ConflictingStatus => "conflicting-status",
             Self::DependencyCycle => "dependency-cycle",
@@ -107,6 +110,7 @@ impl Rule {
             Self::MissingName => "missing-name",
             Self::MissingStatus => "missing-status",
             Self::NoStreams => "no-streams",
+            Self::QuotedHeading => "quoted-heading",
             Self::SelfDependency => "self-dependency",
             Self::StaleBlockedMark => "stale-blocked-mark",
             Self::StaleDependencyMark => "stale-dependency-mark",
@@ -133,6 +137,7 @@ impl Rule {
             | Self::UnknownDependency
             | Self::Utf16 => Severity::Error,
             Self::AmbiguousDependency
+            | Self::AmbiguousHeading
             | Self::CompleteWithOpenTasks
             | Self::ConflictingStatus
             | Self::DuplicateField
@@ -143,6 +148,7 @@ impl Rule {
             | Self::MissingName
             | Self::MissingStatus
             | Self::NoStreams
+            | Self::QuotedHeading
             | Self::StreamWithoutId
             | Self::UnclosedComment
             | Self::UnclosedFence

@@ -2,6 +2,7 @@
 
 use super::block;
 use super::id::StreamId;
+use super::inline::Plain;
 use super::source::Span;
 use super::status;
 
@@ -31,7 +32,7 @@ const STARS: [char; 3] = ['⭐', '🌟', '★'];
 /// The first part of an id without a word is at most this; more is a year or a version.
 const UNWORDED_FIRST_PART_MAX: u32 = 999;
 
-/// What stands around words for emphasis or as a link.
+/// What may stand before a word as a mark that has no partner.
 const EMPHASIS: [char; 4] = ['*', '_', '`', '['];
 
 /// A heading line.
@@ -53,11 +54,20 @@ pub(super) enum Announces {
     Stream(StreamHeading),
     Batch {
         number: Option<u32>,
-        title: Span,
+        title: String,
     },
     /// Begins like a work stream, but the id cannot be read.
     MalformedId(Span),
-    Section,
+    Section {
+        title: String,
+    },
+}
+
+impl Announces {
+    /// It begins a work stream or a batch with a number: nothing else looks like that by chance.
+    pub(super) fn is_structure(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Batch { number: Some(_), .. })
+    }
 }
 
 /// The parts of a work stream's heading.
@@ -65,8 +75,8 @@ pub(super) enum Announces {
 pub(super) struct StreamHeading {
     pub(super) id: StreamId,
     pub(super) id_span: Span,
-    /// May be empty.
-    pub(super) name: Span,
+    /// Without markup; may be empty.
+    pub(super) name: String,
     pub(super) tag: Option<String>,
     /// A status sign in the heading itself.
     pub(super) mark: Option<status::Reading>,
@@ -127,46 +137,56 @@ pub(super) fn id_length(text: &str) -> usize {
     text[..length].trim_end_matches('.').len()
 }
 
+/// The level of the heading whose underline `line` is.
+pub(super) fn underline(line: &str) -> Option<usize> {
+    let (indent, offset) = block::indentation(line);
+    let marks = line[offset..].trim_end();
+    let all = |mark: u8| !marks.is_empty() && marks.bytes().all(|byte| byte == mark);
+    match marks.len() {
+        _ if indent > 3 => None,
+        _ if all(b'=') => Some(1),
+        // A single one is an empty bullet to everybody but CommonMark.
+        2.. if all(b'-') => Some(2),
+        _ => None,
+    }
+}
+
 /// What the heading with this `text`, which starts at `base`, announces.
 pub(super) fn read(text: &str, base: usize) -> Announces {
-    let whole = Span::new(base, base + text.len());
-    let (bare, mark) = strip_mark(text, base);
+    let plain = Plain::of(text, base);
+    let text = plain.text.as_str();
+    let (bare, mark) = strip_mark(text);
     let bare = bare.trim_start_matches(EMPHASIS);
     if let Some(rest) = strip_word(bare, &BATCH_WORDS) {
-        return read_batch(text, whole, rest);
+        return read_batch(text, rest);
     }
+    let section = || Announces::Section { title: text.to_owned() };
     let (worded, rest) = match strip_word(bare, &STREAM_WORDS) {
-        Some(rest) => (true, rest.trim_start_matches([' ', '\t', '#', '-', '_', '\u{A0}'])),
+        Some(rest) => (true, rest.trim_start_matches([' ', '\t', '#', '-', '_', '[', '\u{A0}'])),
         None => (false, bare),
     };
     let length = id_length(rest);
     let candidate = &rest[..length];
-    let id_span = whole.narrow(text, candidate);
+    let id_span = plain.span_of(candidate);
     let after = &rest[length..];
     let Ok(id) = candidate.parse::<StreamId>() else {
         let meant = worded && candidate.starts_with(|c: char| c.is_ascii_digit());
-        return if meant { Announces::MalformedId(id_span) } else { Announces::Section };
+        return if meant { Announces::MalformedId(id_span) } else { section() };
     };
     if !ends_id(after, id.depth() > 1) {
         let meant = worded && candidate.contains('.');
-        return if meant { Announces::MalformedId(id_span) } else { Announces::Section };
+        return if meant { Announces::MalformedId(id_span) } else { section() };
     }
     if !worded && !is_unworded_id(candidate, &id) {
-        return Announces::Section;
+        return section();
     }
-    let opened = bare.as_ptr() as usize - text.as_ptr() as usize;
-    let (name, tag) =
-        read_name(after, text[..opened].chars().filter(|c| EMPHASIS.contains(c)).count());
-    let (name, trailing) = strip_trailing_mark(name, text, base);
-    let name = trim_name(name);
-    Announces::Stream(StreamHeading {
-        id,
-        id_span,
-        name: whole.narrow(text, name),
-        tag,
-        mark: mark.or(trailing),
-        worded,
-    })
+    let (name, tag) = read_name(after);
+    let (name, trailing) = strip_trailing_mark(name, text);
+    let name = name.trim().trim_end_matches(['-', '–', '—', ':']).trim_end().to_owned();
+    let mark = mark
+        .or(trailing)
+        .map(|mark| status::Reading { sign: mark.sign.map(|span| plain.place(span)), ..mark });
+    Announces::Stream(StreamHeading { id, id_span, name, tag, mark, worded })
 }
 
 /// Without a word before it, only `1.2` and the like are ids: not `3`, not `2025.12`.
@@ -189,7 +209,7 @@ fn ends_id(after: &str, dotted: bool) -> bool {
     }
 }
 
-fn read_batch(text: &str, whole: Span, rest: &str) -> Announces {
+fn read_batch(text: &str, rest: &str) -> Announces {
     let rest = rest.trim_start_matches([' ', '\t', '#', '-', '_', '\u{A0}']);
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let number = rest[..digits].parse().ok();
@@ -201,23 +221,19 @@ fn read_batch(text: &str, whole: Span, rest: &str) -> Announces {
         Some(_) | None => title,
     };
     let title = if title.is_empty() || number.is_none() { text } else { title };
-    Announces::Batch { number, title: whole.narrow(text, title) }
+    Announces::Batch { number, title: title.to_owned() }
 }
 
 /// Takes a status sign off the start of a heading.
-fn strip_mark(text: &str, base: usize) -> (&str, Option<status::Reading>) {
+fn strip_mark(text: &str) -> (&str, Option<status::Reading>) {
     match status::sign_at(text) {
-        Some((length, _)) => (text[length..].trim_start(), status::read(&text[..length], base)),
+        Some((length, _)) => (text[length..].trim_start(), status::read(&text[..length], 0)),
         None => (text, None),
     }
 }
 
-/// Takes a status sign off the end of a name.
-fn strip_trailing_mark<'t>(
-    name: &'t str,
-    text: &str,
-    base: usize,
-) -> (&'t str, Option<status::Reading>) {
+/// Takes a status sign off the end of a name, which is part of `text`.
+fn strip_trailing_mark<'t>(name: &'t str, text: &str) -> (&'t str, Option<status::Reading>) {
     let Some(start) =
         name.rfind(char::is_whitespace).map(|at| at + 1).filter(|at| name.is_char_boundary(*at))
     else {
@@ -227,22 +243,23 @@ fn strip_trailing_mark<'t>(
     match status::sign_at(last) {
         Some((length, _)) if length == last.len() => {
             let offset = last.as_ptr() as usize - text.as_ptr() as usize;
-            (name[..start].trim_end(), status::read(last, base + offset))
+            (name[..start].trim_end(), status::read(last, offset))
         }
         Some(_) | None => (name, None),
     }
 }
 
 /// Splits what stands behind the id into the name and the tag behind the star.
-fn read_name(after: &str, opened: usize) -> (&str, Option<String>) {
+fn read_name(after: &str) -> (&str, Option<String>) {
     let name = after.trim_start_matches(|c: char| {
         c.is_whitespace()
-            || matches!(c, ':' | '：' | '-' | '–' | '—' | '.' | ')' | ']' | '|' | '*' | '_')
+            || matches!(c, ':' | '：' | '-' | '–' | '—' | '.' | ')' | ']' | '|' | '*' | '_' | '`')
     });
-    // Emphasis that began before the id ends behind the name; what began behind it is the name's own.
+    // Marks without a partner right behind the id are left out; others are the name's own.
     let separators = &after[..after.len() - name.len()];
-    let reopened = separators.len() - separators.trim_end_matches(['*', '_']).len();
-    let name = &after[separators.len() - reopened..];
+    let own = |at: &usize| separators[..*at].ends_with(char::is_whitespace);
+    let mark = separators.match_indices(['*', '_', '`']).map(|(at, _)| at).find(own);
+    let name = &after[mark.unwrap_or(separators.len())..];
     let (name, tag) = match name.find(STARS) {
         Some(at) => {
             let behind = name[at..].trim_start_matches(STARS).trim_start_matches('\u{FE0F}');
@@ -257,18 +274,7 @@ fn read_name(after: &str, opened: usize) -> (&str, Option<String>) {
         }
         None => (name, None),
     };
-    let name = match name.find("](") {
-        Some(end) => &name[..end],
-        None => name,
-    };
-    let name = name.trim();
-    let closing = name.len() - name.trim_end_matches(['*', '_']).len();
-    let cut = if opened > 0 && reopened == 0 { closing.min(opened) } else { 0 };
-    (&name[..name.len() - cut], tag)
-}
-
-fn trim_name(name: &str) -> &str {
-    strip_emphasis(name.trim().trim_end_matches(['-', '–', '—', ':']).trim_end())
+    (name.trim(), tag)
 }
 
 /// Takes off emphasis and code marks that enclose all of `text`.
@@ -292,22 +298,17 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        let slice = |span: Span| &text[span.start..span.end];
         match read(text, 0) {
             Announces::Stream(stream) => {
                 let StreamHeading { id, name, tag, mark, .. } = stream;
                 let mark = mark.map(|mark| mark.status.as_str());
-                format!("{id}|{}|{}|{}", slice(name), tag.unwrap_or_default(), mark.unwrap_or(""))
+                format!("{id}|{name}|{}|{}", tag.unwrap_or_default(), mark.unwrap_or(""))
             }
             Announces::Batch { number, title } => {
-                format!(
-                    "batch {}|{}",
-                    number.map_or(String::new(), |n| n.to_string()),
-                    slice(title)
-                )
+                format!("batch {}|{title}", number.map_or(String::new(), |n| n.to_string()))
             }
-            Announces::MalformedId(span) => format!("malformed {}", slice(span)),
-            Announces::Section => "section".to_owned(),
+            Announces::MalformedId(span) => format!("malformed {}", &text[span.start..span.end]),
+            Announces::Section { .. } => "section".to_owned(),
         }
     }
 
@@ -323,6 +324,16 @@ mod tests {
             ("**Phase 1.2: Name**", "1.2|Name||"),
             ("Phase 1.2: **Name**", "1.2|Name||"),
             ("[Phase 1.2: Name](plan.md)", "1.2|Name||"),
+            ("Work Stream 1.2: [Name](https://a.b/c) ✅", "1.2|Name||complete"),
+            ("Work Stream [1.2](c): Name", "1.2|Name||"),
+            ("Phase [1.2]: [WIP] Name", "1.2|[WIP] Name||"),
+            ("Phase **1.2**: `__init__.py` in *all* [parts][1]", "1.2|__init__.py in all parts||"),
+            ("`1.2` Name <!-- note -->", "1.2|Name||"),
+            ("1\\.2 Name", "1.2|Name||"),
+            ("**Phase 1.2:**Name", "1.2|Name||"),
+            ("**Phase 1.2: Name", "1.2|Name||"),
+            ("Phase 1.2: *.rs", "1.2|*.rs||"),
+            ("**✅** [Phase 1.2](x) Name ⭐ `PRIORITY`", "1.2|Name|priority|complete"),
             ("🔄 1.2 Name", "1.2|Name||in_progress"),
             ("Phase 1.2: Name ✅", "1.2|Name||complete"),
             ("1.2: Name", "1.2|Name||"),
@@ -339,6 +350,7 @@ mod tests {
             ("Batch 3 (Security - Blocked by Batch 2)", "batch 3|Security - Blocked by Batch 2"),
             ("Batch 3", "batch 3|Batch 3"),
             ("Sprint 4: **Speed**", "batch 4|Speed"),
+            ("[Sprint 4](x): Speed", "batch 4|Speed"),
             ("Milestone Alpha", "batch |Milestone Alpha"),
         ];
         for (text, expected) in cases {

@@ -3,16 +3,21 @@
 //! What a line is depends on what came before it: a fence, a comment, a stream, a field. What the
 //! streams' relations amount to is not looked at here; see [`super::check`].
 
+mod hidden;
+mod shape;
 #[cfg(test)]
 mod tests;
 
-use super::block::{self, Fences, Outlook};
+use super::block::{self, Fences};
 use super::diagnostic::{Collector, Rule};
 use super::field::{self, FieldKind, FieldLine};
 use super::heading::{self, Announces, Heading, StreamHeading};
+use super::inline::Plain;
 use super::source::{Line, Source, Span};
 use super::stream::{BatchRef, FieldRecord, Layout, TaskItem, WorkStream};
 use super::task::{self, Mark};
+use hidden::Code;
+use shape::Quote;
 
 /// What was read, before it is related.
 #[derive(Debug, Default)]
@@ -28,8 +33,8 @@ pub(super) struct Parser<'s> {
     fences: Fences,
     parsed: Parsed,
     code: Option<Code>,
-    /// Offset behind a comment that spans lines.
-    comment_end: usize,
+    /// Offset behind what isn't looked at: a comment that spans lines, a heading's underline.
+    hidden_to: usize,
     comments_close: bool,
     batch: Option<(usize, BatchRef)>,
     batches: u32,
@@ -37,8 +42,20 @@ pub(super) struct Parser<'s> {
     section: Option<Span>,
     open: Option<Open>,
     outside: Outside,
-    /// The line above was blank.
-    after_blank: bool,
+    above: Above,
+    quote: Quote,
+    /// The line behind the one that is read.
+    ahead: Option<Line<'s>>,
+    front_matter_end: Option<usize>,
+}
+
+/// What the line above was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Above {
+    Blank,
+    /// Text or a field that is in no list.
+    Text,
+    Other,
 }
 
 /// Tasks that stand in no work stream, since the last heading.
@@ -47,18 +64,6 @@ struct Outside {
     indents: Vec<usize>,
     count: usize,
     first: Span,
-}
-
-/// Fenced code that is being skipped.
-#[derive(Debug, Clone, Copy)]
-struct Code {
-    mark: u8,
-    length: usize,
-    /// Columns before it; a heading further left can't be in the list item that it is in.
-    indent: usize,
-    outlook: Outlook,
-    /// The line that opens it.
-    span: Span,
 }
 
 /// A work stream that is being read.
@@ -80,50 +85,59 @@ impl<'s> Parser<'s> {
             fences: Fences::find(source),
             parsed: Parsed::default(),
             code: None,
-            comment_end: 0,
+            hidden_to: 0,
             comments_close: true,
             batch: None,
             batches: 0,
             section: None,
             open: None,
             outside: Outside::default(),
-            after_blank: false,
+            above: Above::Other,
+            quote: Quote::Outside,
+            ahead: None,
+            front_matter_end: shape::front_matter_end(source),
         };
         let mut end = 0;
-        for line in source.lines() {
+        let mut lines = source.lines().peekable();
+        while let Some(line) = lines.next() {
+            parser.ahead = lines.peek().copied();
             parser.line(line);
             end = line.next;
         }
         parser.close(end);
         parser.end_outside();
-        if let Some(code) = parser.code {
+        if let Some(code) = parser.code.filter(|code| !code.quoted) {
             parser.report_unclosed(code);
         }
         parser.parsed
     }
 
     fn line(&mut self, line: Line<'s>) {
-        if line.start < self.comment_end || self.in_code(line) || self.opens_comment(line) {
-            self.after_blank = false;
+        if line.start < self.hidden_to || self.in_code(line) || self.opens_comment(line) {
+            self.above = Above::Other;
             return;
         }
-        if let Some(heading) = heading::read_line(line.text, line.start)
-            && self.heading(heading, line)
+        if self.quoted(line) {
+            return;
+        }
+        let heading = heading::read_line(line.text, line.start);
+        if heading.is_some_and(|heading| self.heading(heading, line))
+            || self.underlined_heading(line)
         {
-            self.after_blank = false;
+            self.above = Above::Other;
             return;
         }
         let (columns, bytes) = block::indentation(line.text);
         let content = &line.text[bytes..];
         if content.trim().is_empty() {
-            self.after_blank = true;
+            self.above = Above::Blank;
             return;
         }
         let bullet = block::bullet(content).unwrap_or(0);
         let at = Place { columns, bulleted: bullet > 0, heading: false, line };
         let body = Span::new(line.start + bytes + bullet, line.end());
         self.content(body, at);
-        self.after_blank = false;
+        self.above = if at.bulleted { Above::Other } else { Above::Text };
     }
 
     /// A line that is no heading, no code and not blank.
@@ -135,7 +149,7 @@ impl<'s> Parser<'s> {
             let wraps = open.wraps.is_some_and(|columns| columns < at.columns);
             if wraps
                 && !at.bulleted
-                && !self.after_blank
+                && self.above != Above::Blank
                 && let Some(task) = open.stream.tasks.last_mut()
             {
                 task.text.push(' ');
@@ -158,99 +172,9 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// Whether the line is fenced code or one of its fences.
-    fn in_code(&mut self, line: Line<'s>) -> bool {
-        let fence = block::fence(line.text);
-        match (self.code, fence) {
-            (Some(code), _) if self.escapes(code, line) => {
-                self.report_unclosed(code);
-                self.code = None;
-                return false;
-            }
-            (Some(code), Some(fence)) if fence.mark == code.mark && fence.length >= code.length => {
-                let outlook = match code.outlook {
-                    Outlook::AnotherOpensFirst => Outlook::Closed,
-                    Outlook::Closed | Outlook::NeverClosed => code.outlook,
-                };
-                self.code = (!fence.bare).then_some(Code { outlook, ..code });
-            }
-            (Some(_), _) => {}
-            (None, Some(fence)) => {
-                self.code = Some(Code {
-                    mark: fence.mark,
-                    length: fence.length,
-                    indent: block::indentation(line.text).0,
-                    outlook: self.fences.outlook(line.number),
-                    span: Span::new(line.start, line.end()),
-                });
-            }
-            (None, None) => return false,
-        }
-        self.keep_code(line);
-        true
-    }
-
-    /// Whether `line` is a heading that can't have been meant as part of the code: the fence is not
-    /// closed before another one opens, or the heading is outside of the fence's list item.
-    fn escapes(&self, code: Code, line: Line<'s>) -> bool {
-        let (columns, _) = block::indentation(line.text);
-        (code.outlook != Outlook::Closed || columns < code.indent) && self.is_structure(line)
-    }
-
-    fn report_unclosed(&mut self, code: Code) {
-        self.parsed.diagnostics.add(Rule::UnclosedFence, code.span, || {
-            "this code fence is never closed; it is taken to end at the next work stream".to_owned()
-        });
-    }
-
-    /// A heading that announces a stream or a batch.
-    fn is_structure(&self, line: Line<'s>) -> bool {
-        heading::read_line(line.text, line.start).is_some_and(|heading| {
-            let announced = heading::read(self.source.slice(heading.text), heading.text.start);
-            heading.spaced
-                && matches!(
-                    announced,
-                    Announces::Stream(_) | Announces::Batch { number: Some(_), .. }
-                )
-        })
-    }
-
-    /// Code belongs to the field that it stands in.
-    fn keep_code(&mut self, line: Line<'s>) {
-        let Some(open) = &mut self.open else { return };
-        open.wraps = None;
-        if let Some(record) = open.field.and_then(|index| open.stream.layout.fields.get_mut(index))
-            && !record.kind.is_scalar()
-        {
-            record.pieces.push(Span::new(line.start, line.end()));
-            // Nothing may be added behind code before it is closed.
-            if self.code.is_none() {
-                record.block_end = line.next;
-            }
-        }
-    }
-
-    /// Whether a comment begins with the line. It then hides whole lines, to the one it ends on;
-    /// one that begins within a line hides none, for it may be text: `` `<!--` ``.
-    fn opens_comment(&mut self, line: Line<'s>) -> bool {
-        if !line.text.trim_start().starts_with("<!--") || !self.comments_close {
-            return false;
-        }
-        let start = line.end() - line.text.trim_start().len();
-        if let Some(length) = self.source.text()[start..].find("-->") {
-            self.comment_end = start + length;
-            return true;
-        }
-        self.comments_close = false;
-        self.parsed.diagnostics.add(Rule::UnclosedComment, Span::new(start, line.end()), || {
-            "this comment is never closed; what follows is read as if it weren't one".to_owned()
-        });
-        true
-    }
-
     /// Whether the line really is a heading.
     fn heading(&mut self, heading: Heading, line: Line<'s>) -> bool {
-        let announced = heading::read(self.source.slice(heading.text), heading.text.start);
+        let announced = self.announces(heading);
         if !heading.spaced {
             // `#12` and `#hashtag` are text.
             if !matches!(&announced, Announces::Stream(stream) if stream.worded) {
@@ -264,7 +188,7 @@ impl<'s> Parser<'s> {
         self.end_outside();
         match announced {
             // What stands deeper than a work stream and is none belongs to it.
-            Announces::Batch { .. } | Announces::MalformedId(_) | Announces::Section
+            Announces::Batch { .. } | Announces::MalformedId(_) | Announces::Section { .. }
                 if self.open.as_ref().is_some_and(|open| heading.level > open.level) =>
             {
                 self.subsection(heading, line);
@@ -275,7 +199,7 @@ impl<'s> Parser<'s> {
             Announces::Stream(stream) => self.begin(stream, heading.level, line),
             Announces::Batch { number, title } => {
                 self.close(line.start);
-                let title = self.source.string(title);
+                let title = self.source.shown(&title);
                 self.begin_batch(heading.level, number, title);
                 self.section = None;
             }
@@ -288,7 +212,7 @@ impl<'s> Parser<'s> {
                     format!("{quoted} can't be a work stream's id; write numbers joined by dots, such as `1.2`")
                 });
             }
-            Announces::Section => self.plain_section(heading, line.start),
+            Announces::Section { title } => self.plain_section(heading, &title, line.start),
         }
         true
     }
@@ -300,14 +224,14 @@ impl<'s> Parser<'s> {
             .is_some_and(|open| level > open.level && stream.id.depth() < open.stream.id.depth())
     }
 
-    fn plain_section(&mut self, heading: Heading, start: usize) {
+    fn plain_section(&mut self, heading: Heading, title: &str, start: usize) {
         self.close(start);
         if self.batch.as_ref().is_some_and(|(level, _)| heading.level <= *level) {
             self.batch = None;
         }
         self.section = Some(heading.text);
         if heading.level > 1 && self.batch.is_none() {
-            let title = self.source.string(heading.text);
+            let title = self.source.shown(title);
             self.begin_batch(heading.level, None, title);
         }
     }
@@ -322,7 +246,7 @@ impl<'s> Parser<'s> {
         }
         let whole = heading.text;
         let named = FieldLine {
-            kind: FieldKind::by_name(text),
+            kind: FieldKind::by_name(&Plain::of(text, whole.start).text),
             name: whole.narrow(text, heading::strip_emphasis(text)),
             value: Span::new(whole.end, whole.end),
             emphasized: false,
@@ -346,7 +270,7 @@ impl<'s> Parser<'s> {
         }
         self.close(line.start);
         self.section = None;
-        let name = self.source.string(heading.name);
+        let name = self.source.shown(&heading.name);
         if name.is_empty() {
             self.parsed.diagnostics.add(Rule::MissingName, heading.id_span, || {
                 "this work stream has no name".to_owned()
@@ -401,10 +325,17 @@ impl<'s> Parser<'s> {
             self.continuation(rest, at);
             return true;
         }
-        if read.mark == Mark::Unreadable {
+        let taken = match read.mark {
+            Mark::Open | Mark::Done => None,
+            Mark::Ambiguous => {
+                Some("; write `[~]` if it was begun, and take out what was given up")
+            }
+            Mark::Unreadable => Some("; write `[ ]`, `[~]` or `[x]`"),
+        };
+        if let Some(advice) = taken {
             self.parsed.diagnostics.add(Rule::UnreadableTaskMark, mark, || {
                 let quoted = super::diagnostic::quote(read.inside);
-                format!("the mark {quoted} is taken for an open task; write `[ ]` or `[x]`")
+                format!("the mark {quoted} is taken for an open task{advice}")
             });
         }
         let (text, done) = (self.source.string(rest), read.mark == Mark::Done);
@@ -444,7 +375,10 @@ impl<'s> Parser<'s> {
         let Outside { count, first, .. } = std::mem::take(&mut self.outside);
         if count > 0 {
             self.parsed.diagnostics.add(Rule::TasksOutsideStreams, first, || {
-                format!("{count} tasks from here on belong to no work stream; they are kept as backlog, and nothing runs them")
+                match count {
+                    1 => "this task belongs to no work stream; it is kept as backlog, and nothing runs it".to_owned(),
+                    _ => format!("{count} tasks from here on belong to no work stream; they are kept as backlog, and nothing runs them"),
+                }
             });
         }
     }
@@ -517,9 +451,9 @@ impl<'s> Parser<'s> {
         let below = at.columns > record.indent || !record.bulleted;
         // A list may go on behind a blank line, but prose there tells something else.
         let listed = at.bulleted && record.value.is_empty();
-        let apart = filled && self.after_blank && at.columns <= record.indent;
+        let apart = filled && self.above == Above::Blank && at.columns <= record.indent;
         let below = below && (!apart || listed || record.heading);
-        if rule || !(below || (!at.bulleted && !self.after_blank)) {
+        if rule || !(below || (!at.bulleted && self.above != Above::Blank)) {
             open.field = None;
             return;
         }

@@ -83,12 +83,12 @@ impl<'a> Source<'a> {
 
     /// The text of `span`, with U+FFFD for each byte that was no UTF-8.
     pub(super) fn string(&self, span: Span) -> String {
-        let slice = &self.text[span.start..span.end];
-        if self.invalid.is_empty() {
-            slice.to_owned()
-        } else {
-            slice.replace(SUBSTITUTE, "\u{FFFD}")
-        }
+        self.shown(&self.text[span.start..span.end])
+    }
+
+    /// The same of a text that was made of this one.
+    pub(super) fn shown(&self, text: &str) -> String {
+        if self.invalid.is_empty() { text.to_owned() } else { text.replace(SUBSTITUTE, "\u{FFFD}") }
     }
 
     pub(super) fn slice(&self, span: Span) -> &str {

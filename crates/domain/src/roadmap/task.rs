@@ -11,8 +11,11 @@ const NESTING_COLUMNS: usize = 2;
 /// What a check mark says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
+    /// Not done; perhaps begun: `[~]` and `[/]`.
     Open,
     Done,
+    /// `[-]`: to some it was begun, to others it was given up.
+    Ambiguous,
     Unreadable,
 }
 
@@ -43,7 +46,8 @@ pub(super) fn read(text: &str) -> Option<Read<'_>> {
 
 fn known(mark: &str) -> Option<Mark> {
     match mark {
-        "" => return Some(Mark::Open),
+        "" | "~" | "/" => return Some(Mark::Open),
+        "-" | "–" | "—" => return Some(Mark::Ambiguous),
         "x" | "X" | "√" => return Some(Mark::Done),
         _ => {}
     }
@@ -51,7 +55,7 @@ fn known(mark: &str) -> Option<Mark> {
     Some(if status == Status::Complete { Mark::Done } else { Mark::Open })
 }
 
-/// One character that is no number, or two that are no letters: `~`, `-`, `?`, `/`, `??`.
+/// One character that is no number, or two that are no letters: `?`, `>`, `!`, `??`.
 fn is_odd_mark(mark: &str) -> bool {
     let visible = || mark.chars().filter(|c| *c != '\u{FE0F}');
     match visible().count() {
@@ -94,7 +98,12 @@ mod tests {
             ("[:white_check_mark:] a", Some((Mark::Done, "a"))),
             ("[🔄] a", Some((Mark::Open, "a"))),
             ("[x]", Some((Mark::Done, ""))),
-            ("[~] a", Some((Mark::Unreadable, "a"))),
+            ("[~] a", Some((Mark::Open, "a"))),
+            ("[/] a", Some((Mark::Open, "a"))),
+            ("[-] a", Some((Mark::Ambiguous, "a"))),
+            ("[ – ] a", Some((Mark::Ambiguous, "a"))),
+            ("[~](target)", None),
+            ("[>] a", Some((Mark::Unreadable, "a"))),
             ("[?] a", Some((Mark::Unreadable, "a"))),
             ("[x](target)", None),
             ("[](target)", None),

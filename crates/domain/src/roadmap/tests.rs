@@ -10,6 +10,7 @@ mod laws;
 const ORCHARD: &[u8] = include_bytes!("fixtures/orchard.md");
 const UNTIDY: &[u8] = include_bytes!("fixtures/untidy.md");
 const CIRCLE: &[u8] = include_bytes!("fixtures/circle.md");
+const DRESSED: &[u8] = include_bytes!("fixtures/dressed.md");
 
 fn codes(roadmap: &Roadmap) -> Vec<&'static str> {
     roadmap.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
@@ -85,7 +86,7 @@ fn fields_are_read_in_every_dress() {
 fn values_lose_their_emphasis_and_unknown_fields_stay() {
     let roadmap = Roadmap::parse(UNTIDY);
     let [first, second] = roadmap.streams.as_slice() else { panic!("{:?}", roadmap.streams) };
-    assert_eq!(first.name, "__First__ thing");
+    assert_eq!(first.name, "First thing");
     assert_eq!(first.assigned_to.as_deref(), Some("Kite"));
     assert_eq!(first.completed_by.as_deref(), Some("Kite and Owl"));
     assert_eq!(first.fields[0].name, "Weather");
@@ -334,7 +335,6 @@ fn every_finding_has_its_place() {
     14:9 warning[unknown-status]: `Someday` is no status that is known, so 1.3 won't be started; write Complete, In Progress, Not Started or Blocked
     16:5 warning[complete-with-open-tasks]: 1.4 is marked complete, but 2 of its tasks are open
     17:9 warning[inconsistent-complete]: 1.4 is marked complete, but 1.1, which it depends on, isn't
-    20:4 warning[unreadable-task-mark]: the mark `~` is taken for an open task; write `[ ]` or `[x]`
     22:1 warning[unclosed-fence]: this code fence is never closed; it is taken to end at the next work stream
     "#);
     insta::assert_snapshot!(
@@ -343,7 +343,13 @@ fn every_finding_has_its_place() {
     );
     insta::assert_snapshot!(findings(ORCHARD), @r#"
     47:15 info[stale-blocked-mark]: 2.2 is marked blocked, but everything it depends on is complete: it can start
-    67:3 info[tasks-outside-streams]: 1 tasks from here on belong to no work stream; they are kept as backlog, and nothing runs them
+    67:3 info[tasks-outside-streams]: this task belongs to no work stream; it is kept as backlog, and nothing runs it
+    "#);
+    insta::assert_snapshot!(findings(DRESSED), @r#"
+    23:17 info[stale-blocked-mark]: 1.2 is marked blocked, but everything it depends on is complete: it can start
+    28:8 warning[unreadable-task-mark]: the mark `-` is taken for an open task; write `[~]` if it was begun, and take out what was given up
+    45:7 warning[quoted-heading]: a heading in a block quote begins no work stream; take the `>` away if it is to begin one
+    52:3 info[tasks-outside-streams]: this task belongs to no work stream; it is kept as backlog, and nothing runs it
     "#);
 }
 
@@ -378,6 +384,62 @@ fn other_findings_have_their_places_too() {
 }
 
 #[test]
+fn findings_of_one_line_have_each_their_own_column() {
+    let text = "\
+### 1.1: a
+- Status: Done ⚪
+- Depends On: 1.3, 8.1-8.9, x.1.2.3.4.5.6.7, 1.2, 7.7
+### 1.2: b
+- Status: Open
+- Depends On: 1.3, 1.1, Phase 6.6, 1.2
+### 1.3: c
+- Status: Done
+";
+    insta::assert_snapshot!(findings(text.as_bytes()), @r#"
+    2:11 warning[inconsistent-complete]: 1.1 is marked complete, but 1.2, which it depends on, isn't
+    2:16 warning[conflicting-status]: sign and word say different things; the word counts: Complete
+    3:20 error[unknown-dependency]: there is no work stream 8.1 in this file; did you mean 1.1?
+    3:24 error[unknown-dependency]: there is no work stream 8.9 in this file
+    3:29 warning[free-text-dependency]: `x.1.2.3.4.5.6.7` names no work stream; it is kept as text and holds nothing up
+    3:46 error[dependency-cycle]: 1.1 → 1.2 → 1.1 depend on each other in a circle; take one of these dependencies away
+    3:51 error[unknown-dependency]: there is no work stream 7.7 in this file
+    6:31 error[unknown-dependency]: there is no work stream 6.6 in this file
+    6:36 error[self-dependency]: 1.2 depends on itself; take this dependency away
+    "#);
+}
+
+#[test]
+fn a_dressed_plan_is_read_like_a_plain_one() {
+    let roadmap = Roadmap::parse(DRESSED);
+    let shown: Vec<String> = roadmap
+        .streams
+        .iter()
+        .map(|stream| {
+            let tasks: Vec<String> = stream
+                .tasks
+                .iter()
+                .map(|task| format!("{}{}", task.text, if task.done { "+" } else { "" }))
+                .collect();
+            let needs: Vec<&str> = stream.depends_on.iter().map(super::StreamId::as_str).collect();
+            format!(
+                "{} {:?} in {:?}: {} {:?} {needs:?} {tasks:?}",
+                stream.id,
+                stream.name,
+                stream.batch.as_ref().map(|batch| (batch.label(), batch.title.as_str())),
+                stream.status,
+                stream.assigned_to,
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    1.1 "Fence & gate" in Some(("1", "Yard")): complete Some("Crane") [] ["posts+", "*rails* and wire+"]
+    1.2 "Path along the_fence" in Some(("1", "Yard")): blocked None ["1.1"] ["dig", "gravel", "edge it", "sweep"]
+    1.3 "Pond" in Some(("1", "Yard")): not_started None [] []
+    "#);
+    assert_eq!(roadmap.backlog.len(), 1);
+}
+
+#[test]
 fn a_finding_shows_its_line_with_a_caret() {
     let roadmap = Roadmap::parse(CIRCLE);
     let unknown = roadmap.diagnostics.iter().find(|d| d.code == "unknown-dependency").unwrap();
@@ -398,7 +460,7 @@ fn the_view_keeps_its_names() {
       "streams": [
         {
           "id": "1.1",
-          "name": "__First__ thing",
+          "name": "First thing",
           "batch": null,
           "tag": null,
           "status": "complete",

@@ -48,7 +48,8 @@ pub(super) fn fill(stream: &mut WorkStream, source: &Source<'_>, findings: &mut 
     let open = stream.tasks.iter().filter(|task| !task.done).count();
     if stream.status == Status::Complete && open > 0 {
         findings.add(Rule::CompleteWithOpenTasks, stream.layout.id, || {
-            format!("{} is marked complete, but {open} of its tasks are open", stream.id)
+            let verb = if open == 1 { "is" } else { "are" };
+            format!("{} is marked complete, but {open} of its tasks {verb} open", stream.id)
         });
     }
 }
@@ -65,10 +66,14 @@ fn fill_status(stream: &mut WorkStream, source: &Source<'_>, findings: &mut Coll
             stream.status = reading.status;
             stream.on_hold = reading.on_hold.then(|| strip_emphasis(written).to_owned());
             if reading.conflict {
-                findings.add(Rule::ConflictingStatus, span.unwrap_or(stream.layout.id), || {
-                    let words = reading.status.words();
-                    format!("sign and word say different things; the word counts: {words}")
-                });
+                findings.add(
+                    Rule::ConflictingStatus,
+                    reading.sign.unwrap_or(stream.layout.id),
+                    || {
+                        let words = reading.status.words();
+                        format!("sign and word say different things; the word counts: {words}")
+                    },
+                );
             }
         }
         None if written.trim().is_empty() => {

@@ -1,7 +1,7 @@
 //! Reading a `Depends On` text token by token.
 
 use super::words::{self, Role};
-use super::{Oddity, Reading, Reference, Target};
+use super::{End, Oddity, Reading, Reference, Target};
 use crate::roadmap::field;
 use crate::roadmap::heading;
 use crate::roadmap::id::StreamId;
@@ -238,8 +238,9 @@ impl<'t> Reader<'t> {
                 if joins && matches!(target, Target::Stream(_) | Target::Number(_)) =>
             {
                 if let Target::Stream(from) | Target::Number(from) = target {
-                    let (low, high) =
-                        if *from <= id { (from.clone(), id) } else { (id, from.clone()) };
+                    let from = End { id: from.clone(), span: *whole };
+                    let to = End { id, span };
+                    let (low, high) = if from.id <= to.id { (from, to) } else { (to, from) };
                     *target = Target::Range(low, high);
                 }
                 whole.end = span.end;
@@ -411,6 +412,9 @@ fn skipped(rest: &str) -> Option<usize> {
     let up_to = |from: usize, close: &str| Some(from + rest[from..].find(close)? + close.len());
     if rest.starts_with("](") {
         return Some(up_to(2, ")").unwrap_or(rest.len()));
+    }
+    if rest.starts_with("][") {
+        return up_to(2, "]");
     }
     if rest.starts_with("~~") {
         return Some(up_to(2, "~~").unwrap_or(2));

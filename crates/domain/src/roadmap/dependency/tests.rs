@@ -12,7 +12,7 @@ fn shown(text: &str) -> String {
                 Target::Stream(id) => format!("{id}{mark}"),
                 Target::Number(id) => format!("#{id}{mark}"),
                 Target::Batch(number) => format!("batch {number}{mark}"),
-                Target::Range(from, to) => format!("{from} to {to}{mark}"),
+                Target::Range(from, to) => format!("{} to {}{mark}", from.id, to.id),
             }
         })
         .collect();
@@ -53,6 +53,7 @@ fn references_are_found_where_they_are_meant() {
         ("Phase 1.2 - 3 days of work", "1.2"),
         ("needs Phase 1.4 first", "1.4"),
         ("1.1 (after Phase 1.3)", "1.1; 1.3"),
+        ("[Phase 1.4][1.2], [2.1][]", "1.4; 2.1"),
         ("~~Phase 1.1~~", ""),
         ("None", ""),
         ("N/A", ""),

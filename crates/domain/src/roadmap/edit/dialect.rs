@@ -152,7 +152,8 @@ impl<'a> Dialect<'a> {
 
     fn style(&self, field: &FieldRecord) -> Style<'a> {
         let lead = self.source.slice(Span::new(field.line_start, field.name.start));
-        let (_, indent) = block::indentation(lead);
+        let quote = block::quote(lead).unwrap_or(0);
+        let indent = quote + block::indentation(&lead[quote..]).1;
         let bullet = if field.bulleted { block::bullet(&lead[indent..]).unwrap_or(0) } else { 0 };
         let unemphasized = lead.trim_end_matches(['*', '_']).len().max(indent + bullet);
         let open = &lead[unemphasized..];

@@ -177,3 +177,24 @@ fn bytes_that_are_no_utf8_stay() {
     let edited = Roadmap::parse(before).edit(&"1.1".parse().unwrap(), &[assignee("Ada")]).unwrap();
     assert_eq!(edited, b"# 1.1: A\xff\n- Status: \xfeDone\n- Owner: Ada\n");
 }
+
+#[test]
+fn underlined_headings_and_quotes_keep_their_form() {
+    let edits =
+        [Edit::SetStatus(Status::Complete), assignee("Ada"), Edit::MarkTasks { done: true }];
+    let edited = edit("Phase 1.1: [One](x) ⚪\n------\n\n- [/] a\n- [-] b\n", "1.1", &edits);
+    let expected = "Phase 1.1: [One](x) ✅\n------\n- **Assigned To:** Ada\n\n- [x] a\n- [x] b\n";
+    assert_eq!(edited.as_deref(), Ok(expected));
+    let edited = edit("1.1 One\n===\n", "1.1", &edits[..1]);
+    assert_eq!(edited.as_deref(), Ok("1.1 One\n===\n- **Status:** ✅ Complete\n"));
+    check(
+        "\n> **Status:** ⚪ Not Started\n> - [ ] a\n",
+        &edits,
+        "\n> **Status:** ✅ Complete\n> **Assigned To:** Ada\n> - [x] a\n",
+    );
+    check(
+        ">  * __Status__: open\n",
+        &edits,
+        ">  * __Status__: complete\n>  * __Assigned To__: Ada\n",
+    );
+}

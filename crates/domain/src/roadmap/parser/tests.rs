@@ -248,3 +248,118 @@ After.
     );
     assert_eq!(stream.tasks.len(), 2);
 }
+
+/// The ids and names of the streams.
+fn named(text: &str) -> Vec<String> {
+    let streams = parse(text).streams;
+    streams.iter().map(|stream| format!("{} {}", stream.id, stream.name)).collect()
+}
+
+#[test]
+fn an_underlined_line_is_a_heading_where_it_was_meant_as_one() {
+    let cases: [(&str, &[&str]); 14] = [
+        ("Phase 1.1: One\n  ---\n\n1.2 Two\n====\n", &["1.1 One", "1.2 Two"]),
+        ("Phase 1.1: One  \r\n--\r\nPhase 1.2: Two\r\n=\r\n", &["1.1 One", "1.2 Two"]),
+        ("Text.\n### 1.1 One\nmore\nPhase 1.2: Two\n---\n", &["1.1 One", "1.2 Two"]),
+        ("### 1.1 One\n```\nPhase 1.2: Two\n---\n```\n", &["1.1 One"]),
+        ("### 1.1 One\n```\nPhase 1.2: Two\n---\n", &["1.1 One", "1.2 Two"]),
+        ("<!--\nPhase 1.2: Two\n---\n-->\n### 1.1 One\n", &["1.1 One"]),
+        ("- Phase 1.2: Two\n---\n### 1.1 One\n", &["1.1 One"]),
+        ("- text\n  Phase 1.2 two\n---\n### 1.1 One\n", &["1.1 One"]),
+        ("> Phase 1.2: Two\n---\n### 1.1 One\n", &["1.1 One"]),
+        ("    Phase 1.2: Two\n---\n### 1.1 One\n", &["1.1 One"]),
+        ("Phase 1.2: Two\n\n---\n### 1.1 One\n", &["1.1 One"]),
+        ("Phase 1.2: Two\n- --\n### 1.1 One\n", &["1.1 One"]),
+        ("---\nPhase 1.2: Two\n---\n### 1.1 One\n", &["1.1 One"]),
+        ("Phase 1.2: Two\n", &[]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(named(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_rule_below_text_is_no_heading() {
+    for text in [
+        "### 1.1 a\n**Status:** Done\n**Owner:** Ada\n---\n- [x] one\n",
+        "### 1.1 a\n- **Status:** Done\n- **Owner:** Ada\n---\n- [x] one\n",
+        "### 1.1 a\nStatus: Done\nOwner: Ada\n\nIt is done.\n---\n- [x] one\n",
+        "### 1.1 a\nStatus: Done\nOwner: Ada\nand so on\n---\n- [x] one\n",
+    ] {
+        let roadmap = parse(text);
+        let stream = &roadmap.streams[0];
+        assert_eq!((stream.status, stream.tasks.len()), (Status::Complete, 1), "{text}");
+        assert_eq!(stream.assigned_to.as_deref(), Some("Ada"), "{text}");
+        assert_eq!(found(&roadmap), Vec::<String>::new(), "{text}");
+    }
+    let sentence = parse("### 1.1 a\n- Status: Done\n\nPhase 1.2 comes later.\n---\n");
+    assert_eq!(sentence.streams.len(), 1);
+    assert_eq!(found(&sentence), ["4:1 ambiguous-heading"]);
+}
+
+#[test]
+fn what_follows_an_underlined_heading_is_no_part_of_the_one_before() {
+    let text = "\
+Phase 1.1: One
+==============
+Status: Done
+
+Design Notes
+------------
+Text.
+
+Later
+=====
+- [ ] a
+";
+    let roadmap = parse(text);
+    assert_eq!(roadmap.streams[0].design_notes.as_deref(), Some("Text."));
+    assert_eq!(roadmap.streams[0].tasks, []);
+    assert_eq!(roadmap.backlog.len(), 1);
+    assert_eq!(found(&roadmap), ["11:3 tasks-outside-streams"]);
+}
+
+#[test]
+fn fields_and_tasks_in_a_block_quote_are_read() {
+    let text = "\
+### 1.1 a
+> **Status:** Done
+> **Depends On:** 1.2
+>
+>> - [x] one
+>>   more of it
+### 1.2 b
+- **Status:** Done
+- **Done When:** it works
+
+> as was said
+> on Sunday
+";
+    let roadmap = parse(text);
+    let [one, two] = roadmap.streams.as_slice() else { panic!("{:?}", roadmap.streams) };
+    assert_eq!((one.status, one.depends_on.len()), (Status::Complete, 1));
+    assert_eq!(one.tasks[0].text, "one more of it");
+    assert_eq!(two.done_when.as_deref(), Some("it works"));
+    assert_eq!(found(&roadmap), Vec::<String>::new());
+}
+
+#[test]
+fn a_quoted_work_stream_is_told_and_changes_nothing() {
+    let text = "### 1.1 a\n\n> ## 1.2 b\n> - **Status:** Done\n> - [ ] c\n\n- **Status:** Open\n";
+    let roadmap = parse(text);
+    assert_eq!(
+        (roadmap.streams[0].status, roadmap.streams[0].tasks.len()),
+        (Status::NotStarted, 0)
+    );
+    assert_eq!(found(&roadmap), ["3:6 quoted-heading"]);
+}
+
+#[test]
+fn every_task_mark_is_read_on_purpose() {
+    let text = "### 1.1 a\n- Status: Open\n- [x] a\n- [X] b\n- [~] c\n- [/] d\n- [-] e\n- [?] f\n";
+    let done: Vec<bool> = tasks(text).into_iter().map(|(_, done, _)| done).collect();
+    assert_eq!(done, [true, true, false, false, false, false]);
+    let roadmap = parse(text);
+    assert_eq!(found(&roadmap), ["7:4 unreadable-task-mark", "8:4 unreadable-task-mark"]);
+    assert!(roadmap.diagnostics[0].message.contains("write `[~]` if it was begun"));
+}

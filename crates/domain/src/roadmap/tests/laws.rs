@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::{CIRCLE, ORCHARD, UNTIDY};
+use super::{CIRCLE, DRESSED, ORCHARD, UNTIDY};
 use crate::roadmap::{Edit, EditError, Roadmap, Severity, Status, StreamId};
 
 /// What people and broken tools put into files.
-const ODDITIES: [&str; 24] = [
+const ODDITIES: [&str; 32] = [
     "\r",
     "\t",
     "\0",
@@ -31,6 +31,14 @@ const ODDITIES: [&str; 24] = [
     "](",
     "- **Status:** ",
     "1.2-9.9",
+    "> ",
+    "> - [ ] ",
+    "> **Status:** ",
+    "\n---\n",
+    "\n===\n",
+    "[-] ",
+    "[x](",
+    "\\",
 ];
 
 #[derive(Debug, Clone)]
@@ -77,7 +85,7 @@ fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
 
 /// A fixture that a few mishaps befell.
 fn mishap() -> impl Strategy<Value = Vec<u8>> {
-    let fixture = prop::sample::select(vec![ORCHARD, UNTIDY, CIRCLE]);
+    let fixture = prop::sample::select(vec![ORCHARD, UNTIDY, CIRCLE, DRESSED]);
     (fixture, prop::collection::vec(mutation(), 0..6)).prop_map(|(fixture, mutations)| {
         let mut bytes = fixture.to_vec();
         mutations.iter().for_each(|mutation| mutate(&mut bytes, mutation));
@@ -162,7 +170,7 @@ fn no_edit_of_a_fixture_is_refused() {
         Edit::MarkTasks { done: false },
     ]);
     for edit in edits {
-        for fixture in [ORCHARD, UNTIDY, CIRCLE] {
+        for fixture in [ORCHARD, UNTIDY, CIRCLE, DRESSED] {
             assert_eq!(edit_all(fixture, &edit), 0, "{edit:?}");
         }
     }
