@@ -9,6 +9,7 @@ use kapelle_domain::prompt::tail;
 use kapelle_domain::roadmap::Status;
 use kapelle_domain::selection::{self, Taken};
 use kapelle_domain::task::TaskState;
+use kapelle_domain::words::plural;
 
 use super::view::WhyView;
 use super::{Error, Kind, Service, show, taken};
@@ -235,17 +236,17 @@ pub(super) fn of_ended(state: &TaskState, keys: &[String]) -> String {
 }
 
 fn wait_in_words(wait: &Wait) -> String {
+    let full = |limit: u32, what: &str, of: &str| {
+        let be = if limit == 1 { "is" } else { "are" };
+        format!("{}{of} {be} live, and more may not be", plural(limit, what))
+    };
     match wait {
-        Wait::RunConcurrency { limit } => {
-            format!("{limit} tasks of the run are live, and more may not be")
-        }
-        Wait::TotalLimit { limit } => format!("{limit} tasks are live, and more may not be"),
+        Wait::RunConcurrency { limit } => full(*limit, "task", " of the run"),
+        Wait::TotalLimit { limit } => full(*limit, "task", ""),
         Wait::AgentLimit { agent, limit } => {
-            format!("{limit} attempts of the agent {agent} are live, and more may not be")
+            full(*limit, "attempt", &format!(" of the agent {agent}"))
         }
-        Wait::RepositoryLimit { limit, .. } => {
-            format!("{limit} attempts in this repository are live, and more may not be")
-        }
+        Wait::RepositoryLimit { limit, .. } => full(*limit, "attempt", " in this repository"),
         Wait::NoWorker { agent, missing } if missing.is_empty() => {
             format!("no worker is there that has the agent {agent}")
         }
@@ -275,5 +276,21 @@ pub(super) fn span(span: Duration) -> String {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_told_in_the_right_number() {
+        let check = |wait: Wait, expected: &str| assert_eq!(wait_in_words(&wait), expected);
+        let run = |limit| Wait::RunConcurrency { limit };
+        check(run(1), "1 task of the run is live, and more may not be");
+        check(run(3), "3 tasks of the run are live, and more may not be");
+        check(Wait::TotalLimit { limit: 1 }, "1 task is live, and more may not be");
+        let agent = Wait::AgentLimit { agent: "fox".into(), limit: 2 };
+        check(agent, "2 attempts of the agent fox are live, and more may not be");
     }
 }

@@ -17,10 +17,11 @@ use clap::ValueEnum;
 pub use canvas::{Canvas, Tone};
 pub use console::{Console, Settings};
 pub use json::to_json;
+pub use kapelle_domain::words::plural;
 pub use sanitize::{sanitize, scrub};
 pub use state::State;
 pub use table::{Align, Table};
-pub use words::{age, bar, duration, money, of_one_line, percent, plural, tokens};
+pub use words::{age, bar, duration, money, of_one_line, percent, tokens};
 
 /// In what form data is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

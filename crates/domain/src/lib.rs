@@ -20,4 +20,5 @@ pub mod selection;
 pub mod task;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod words;
 pub mod worker;

@@ -9,6 +9,7 @@ use kapelle_domain::attempt::{Outcome, Report, Usage};
 use kapelle_domain::command::{CommandAnswer, CommandKind};
 use kapelle_domain::engine::WorkerRequest;
 use kapelle_domain::ids::CommandSeq;
+use kapelle_domain::words::plural;
 use kapelle_git::Workspace;
 use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
 use kapelle_runtime::telemetry::Chain;
@@ -348,7 +349,8 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
         let (stream, text) = match output {
             Output::Line { stream, text, .. } => (stream, text),
             Output::Gap { bytes, lines, .. } => {
-                let gap = format!("[{bytes} bytes of output, {lines} lines, were not kept]");
+                let lines = plural(lines, "line");
+                let gap = format!("[{bytes} bytes of output, {lines}, were not kept]");
                 self.desk.transcript.say(&gap);
                 return;
             }

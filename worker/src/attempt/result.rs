@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
 use kapelle_domain::roadmap::Roadmap;
+use kapelle_domain::words::plural;
 use kapelle_git::{
     AgentCommit, ChangedPath, Limits, NewCommit, SkipReason, Skipped, Snapshot, Unfiltered,
     Workspace,
@@ -243,7 +244,7 @@ fn changes_check(changed: &[ChangedPath], roadmap: Option<&str>) -> Check {
              where that can be right, set `require_changes: false` under `verify:`"
                 .to_owned(),
         ),
-        (count, _) => (Verdict::Pass, format!("{count} files")),
+        (count, _) => (Verdict::Pass, plural(count, "file")),
     };
     check("changes", verdict, detail)
 }

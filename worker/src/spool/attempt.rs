@@ -23,6 +23,7 @@ use kapelle_bus::{OutputLane, OutputLine};
 use kapelle_domain::attempt::Report;
 use kapelle_domain::engine::Grant;
 use kapelle_domain::ids::{AttemptId, Fence, Timestamp, WorkerId};
+use kapelle_domain::words::plural;
 use kapelle_domain::worker::Held;
 use kapelle_runtime::telemetry::Chain;
 use serde::{Deserialize, Serialize};
@@ -199,7 +200,8 @@ impl AttemptSpool {
     /// When not even that can be written.
     pub fn mark_gap(&mut self, at: Timestamp) -> Result<(), Error> {
         let Some(LeftOut { lines, reason }) = &self.left_out else { return Ok(()) };
-        let text = format!("[{lines} lines were left out here: {reason}]");
+        let were = if *lines == 1 { "was" } else { "were" };
+        let text = format!("[{} {were} left out here: {reason}]", plural(*lines, "line"));
         self.records.append(&to_record(&note(at, text)))?;
         self.left_out = None;
         Ok(())
@@ -273,7 +275,9 @@ impl AttemptSpool {
             return Ok(None);
         }
         let lost = |up_to: u64| {
-            let text = format!("[{} lines were lost on the worker's disk]", up_to + 1 - from);
+            let lines = up_to + 1 - from;
+            let were = if lines == 1 { "was" } else { "were" };
+            let text = format!("[{} {were} lost on the worker's disk]", plural(lines, "line"));
             Some((up_to, vec![note(now, text)]))
         };
         let records = match self.records.read(from, max_bytes) {

@@ -52,16 +52,6 @@ pub fn percent(share: f64) -> String {
     format!("{:.0}%", share.clamp(0.0, 1.0) * 100.0)
 }
 
-/// `1 task`, `3 tasks`.
-#[must_use]
-pub fn plural(count: usize, word: &str) -> String {
-    match (count, word.strip_suffix('y')) {
-        (1, _) => format!("1 {word}"),
-        (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
-        _ => format!("{count} {word}s"),
-    }
-}
-
 /// A bar of `width` cells, filled in proportion to `done` of `all`.
 #[must_use]
 pub fn bar(canvas: &Canvas, done: usize, all: usize, width: usize) -> String {
@@ -111,9 +101,6 @@ mod tests {
         assert_eq!(tokens(980), "980");
         assert_eq!(tokens(12_345), "12.3k");
         assert_eq!(tokens(4_560_000), "4.5M");
-        assert_eq!(plural(1, "task"), "1 task");
-        assert_eq!(plural(0, "retry"), "0 retries");
-        assert_eq!(plural(2, "day"), "2 days");
         assert_eq!(percent(0.874), "87%");
         assert_eq!(bar(&Canvas::plain(), 1, 4, 8), "██░░░░░░");
         assert_eq!(bar(&Canvas::plain(), 1, 0, 2), "░░");

@@ -41,12 +41,17 @@ impl Plain {
             end: base + text.len(),
         };
         let mut from = 0;
-        for cut in cuts.into_iter().chain([text.len()..text.len()]) {
-            plain.text.push_str(&text[from..cut.start]);
-            plain.origins.extend(base + from..base + cut.start);
+        for cut in cuts {
+            plain.keep(text, from..cut.start, base);
             from = cut.end;
         }
+        plain.keep(text, from..text.len(), base);
         plain
+    }
+
+    fn keep(&mut self, text: &str, kept: Range<usize>, base: usize) {
+        self.text.push_str(&text[kept.clone()]);
+        self.origins.extend(base + kept.start..base + kept.end);
     }
 
     /// Where `part`, a slice of the text, stands in the file.

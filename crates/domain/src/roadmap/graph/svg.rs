@@ -5,6 +5,7 @@ use unicode_width::UnicodeWidthChar as _;
 use super::layout::{self, BOX_HEIGHT, BOX_WIDTH, Layout, Line};
 use super::{Graph, Node};
 use crate::roadmap::diagnostic::printable;
+use crate::words::plural;
 
 const MARGIN: f64 = 24.0;
 /// Room for the two lines above the picture.
@@ -70,7 +71,6 @@ pub(super) fn draw(graph: &Graph) -> String {
 
 fn header(graph: &Graph) -> String {
     let complete = graph.nodes.iter().filter(|node| node.points() == 0).count();
-    let all = graph.nodes.len();
     let mut ids: Vec<&str> = graph.critical_path().into_iter().map(|id| id.as_str()).collect();
     if ids.len() > PATH_IDS_MAX {
         ids.splice(PATH_IDS_MAX / 2..ids.len() - PATH_IDS_MAX / 2, ["…"]);
@@ -79,11 +79,12 @@ fn header(graph: &Graph) -> String {
         "Nothing is left to do.".to_owned()
     } else {
         let points = graph.critical_points();
-        format!("Critical path (thick), {points} points: {}", ids.join(" → "))
+        format!("Critical path (thick), {}: {}", plural(points, "point"), ids.join(" → "))
     };
     format!(
-        "<text class=\"head\" x=\"{MARGIN:.0}\" y=\"36\">{complete} of {all} work streams complete</text>\n\
+        "<text class=\"head\" x=\"{MARGIN:.0}\" y=\"36\">{complete} of {} complete</text>\n\
          <text class=\"soft\" x=\"{MARGIN:.0}\" y=\"58\">{}</text>\n",
+        plural(graph.nodes.len(), "work stream"),
         escape(&path)
     )
 }

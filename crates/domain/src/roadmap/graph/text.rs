@@ -5,17 +5,17 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{Graph, Need, Node};
 use crate::roadmap::diagnostic::printable;
 use crate::roadmap::status::Status;
+use crate::words::plural;
 
 /// Cells that ids are lined up in; a longer one pushes its line to the right.
 const ID_CELLS_MAX: usize = 10;
 
 pub(super) fn draw(graph: &Graph) -> String {
     let dependencies: usize = graph.nodes.iter().map(|node| node.needs.len()).sum();
-    let streams = graph.nodes.len();
     let mut lines = vec![format!(
-        "{streams} work stream{}, {dependencies} dependenc{}",
-        if streams == 1 { "" } else { "s" },
-        if dependencies == 1 { "y" } else { "ies" }
+        "{}, {}",
+        plural(graph.nodes.len(), "work stream"),
+        plural(dependencies, "dependency")
     )];
     let id_cells = graph.nodes.iter().map(|node| node.id.as_str().len()).max().unwrap_or(0);
     let mut by_level: Vec<&Node> = graph.nodes.iter().collect();
@@ -31,7 +31,7 @@ pub(super) fn draw(graph: &Graph) -> String {
     if !graph.critical.is_empty() {
         let path: Vec<&str> = graph.critical_path().into_iter().map(|id| id.as_str()).collect();
         let points = graph.critical_points();
-        lines.push(format!("\n* Critical path, {points} points: {}", path.join(" → ")));
+        lines.push(format!("\n* Critical path, {}: {}", plural(points, "point"), path.join(" → ")));
     }
     lines.join("\n") + "\n"
 }
