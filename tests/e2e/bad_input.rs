@@ -162,6 +162,64 @@ fn a_disk_that_is_full_or_read_only_is_named_and_nothing_is_lost() {
     assert_eq!(project.integrated("main"), ["1.1"]);
 }
 
+/// A look at a project that can't be written is a look all the same.
+#[test]
+fn a_project_on_a_read_only_file_system_is_looked_at() {
+    let project = one(WRITE, "");
+    assert_eq!(project.kapelle(&["run"]).code, Some(0));
+    let script = format!(
+        "set -e\nmount --bind {root} {root}\nmount -o remount,bind,ro {root}\ncd {root}\n\
+         if touch here; then exit 9; fi\nexec {program} doctor",
+        root = project.root().display(),
+        program = program().display(),
+    );
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+        .env("HOME", project.around().join("home"))
+        .output()
+        .expect("unshare runs");
+    let finished = Finished::from(output);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert!(finished.stdout.contains("can't be written: Read-only file system"), "{finished:?}");
+    assert!(finished.stdout.contains("0 failures"), "{finished:?}");
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked_and_what_was_chosen_is_said() {
+    let project = Project::bare_directory();
+    project.git(&["init", "--quiet"]);
+    let bin = project.around().join("bin");
+    std::fs::create_dir(&bin).expect("a directory");
+    for name in ["codex", "gemini"] {
+        // One that would wait for whoever is at the keyboard.
+        let path = bin.join(name);
+        std::fs::write(&path, "#!/bin/sh\nread line; echo '1.0'\n").expect("a program");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("it may be run");
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let finished = project.kapelle_with(&["init"], &[("PATH", &path)]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for said in ["Nobody can be asked here", "create  kapelle.yaml", "Runs use codex"] {
+        assert!(finished.stderr.contains(said), "`{said}` is not in {finished:?}");
+    }
+    assert!(project.read("kapelle.yaml").contains("agent: codex"));
+    let again = project.kapelle_with(&["init"], &[("PATH", &path)]);
+    assert!(again.stderr.contains("Everything is in place."), "{again:?}");
+}
+
+#[test]
+fn a_picture_goes_to_standard_output_where_that_is_asked_for() {
+    let project = one(WRITE, "");
+    let drawn = project.kapelle(&["roadmap", "graph", "--svg", "-"]);
+    assert_eq!(drawn.code, Some(0), "{drawn:?}");
+    assert!(drawn.stdout.starts_with("<svg") && drawn.stdout.trim_end().ends_with("</svg>"));
+    assert!(drawn.stdout.contains("0 of 1 work stream complete"), "{drawn:?}");
+    assert!(!project.root().join("-").exists());
+    project.kapelle(&["roadmap", "graph", "--svg", "drawn.svg"]);
+    assert_eq!(project.read("drawn.svg"), drawn.stdout);
+}
+
 fn program() -> std::path::PathBuf {
     let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/kapelle");
     std::env::var_os("KAPELLE_BIN").map_or(beside, Into::into)

@@ -184,7 +184,7 @@ pub enum Command {
     Roadmap(roadmap::RoadmapArgs),
     /// Look after the state database: backup, check, restore, migrate
     Store(store::StoreArgs),
-    /// Start a coordinator that stays
+    /// Start a coordinator with a worker, which stay until `kapelle down`
     Up(server::UpArgs),
     /// End the coordinator that stays
     Down(server::DownArgs),

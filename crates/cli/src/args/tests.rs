@@ -137,7 +137,7 @@ fn the_commands_are_these() {
     config       Show the configuration and where it comes from
     roadmap      Read the roadmap: parse, check, graph
     store        Look after the state database: backup, check, restore, migrate
-    up           Start a coordinator that stays
+    up           Start a coordinator with a worker, which stay until `kapelle down`
     down         End the coordinator that stays
     coordinator  Start a coordinator for workers on other machines
     worker       Run agents on this machine for a coordinator elsewhere

@@ -22,7 +22,7 @@ use plan::{Plan, Step};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kapelle init                 shows what it would do, and asks
+  kapelle init                 shows what it would do, and asks if it can
   kapelle init --dry-run
   kapelle init --yes
 
@@ -53,6 +53,11 @@ impl InitArgs {
             return Ok(Exit::Ok);
         }
         // Nothing that exists is changed or lost, so without anybody to ask it may go on.
+        if !app.console.says_yes() && !app.console.can_ask() {
+            app.console.note(
+                "Nobody can be asked here, so what is missing is written; --dry-run only shows it.",
+            );
+        }
         if app.console.confirm("Do this?")? == Some(false) {
             app.console.note("Nothing was changed.");
             return Ok(Exit::Ok);
@@ -94,11 +99,16 @@ fn tell(app: &App, plan: &Plan, written: &[&Step]) {
     if !plan.has_roadmap() {
         app.console.hint("write a roadmap, such as ROADMAP.md: `kapelle roadmap check` reads it");
     }
-    if !plan.has_agents() {
+    if let Some(agent) = plan.first_agent() {
+        if written.iter().any(|step| step.path == PROJECT_FILE) {
+            let name = agent.configured().name;
+            app.console
+                .note(&format!("Runs use {name}; to change that: run.agent in {PROJECT_FILE}."));
+        }
+        app.console.hint("next: kapelle doctor, kapelle status, kapelle run");
+    } else {
         app.console.hint(&format!(
             "no known agent program is installed: name one in {PROJECT_FILE} under `agents:`"
         ));
-    } else {
-        app.console.hint("next: kapelle doctor, kapelle status, kapelle run");
     }
 }

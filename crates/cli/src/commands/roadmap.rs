@@ -42,7 +42,7 @@ enum What {
     Graph {
         /// The file; the roadmap of the project without
         file: Option<PathBuf>,
-        /// Draw a picture into FILE instead
+        /// Draw a picture into FILE instead; - is standard output
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
@@ -66,6 +66,7 @@ impl RoadmapArgs {
                 let (_, roadmap) = read(app, file).await?;
                 let graph = roadmap.graph();
                 match svg {
+                    Some(path) if path.as_os_str() == "-" => app.console.data(&graph.to_svg())?,
                     Some(path) => {
                         fs::write(&path, graph.to_svg()).map_err(Error::file("write", &path))?;
                         app.console.note(&format!("drawn into {}", path.display()));

@@ -9,13 +9,14 @@ use kapelle_runtime::config::Driver;
 use kapelle_store::{Mode, OpenOptions, Store};
 use kapelle_worker::process::{Containment, ProcessSpec, Supervisor};
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
 use super::{Finding, files};
 use crate::app::App;
 use crate::client::{Client, is_nobody_there};
 use crate::commands::init::on_path;
 use crate::error::Error;
-use crate::project::Project;
+use crate::project::{Project, STATE_DIRECTORY};
 
 /// With less room than this (1 GiB), working copies of agents will fill the disk.
 const ROOM_MIN: u64 = 1024 * 1024 * 1024;
@@ -33,6 +34,7 @@ pub(super) async fn around(app: &App) -> Vec<Finding> {
     findings.push(state(&repository).await);
     findings.extend(files(app, repository.root()));
     findings.push(disk(repository.root()));
+    findings.extend(unwritable(repository.root()));
     if let Ok(project) = Project::at(repository.root().to_owned(), app.environment.clone()) {
         findings.push(agents(&project));
         findings.push(socket(&project).await);
@@ -109,6 +111,16 @@ fn disk(root: &Path) -> Finding {
     }
 }
 
+/// That nothing can be written here. Files can be looked at all the same.
+fn unwritable(root: &Path) -> Option<Finding> {
+    let state = root.join(STATE_DIRECTORY);
+    let place = if state.exists() { state } else { root.to_owned() };
+    let error = access(&place, AccessFlags::W_OK).err()?;
+    let message = format!("{} can't be written: {}", place.display(), error.desc());
+    let hint = "nothing can run here; make it writable, or work in a copy";
+    Some(Finding::warning("state", message, hint))
+}
+
 fn agents(project: &Project) -> Finding {
     let path = project.environment().get(OsStr::new("PATH")).cloned().unwrap_or_default();
     let mut missing = Vec::new();
@@ -170,6 +182,11 @@ async fn store(project: &Project) -> Finding {
         Ok(_) => Finding::ok("store", path.display().to_string()),
         Err(error) => {
             let message = kapelle_runtime::telemetry::Chain(&error).to_string();
+            // SQLite needs files beside it even to read.
+            if unwritable(project.root()).is_some() {
+                let hint = "it can't be looked at where nothing can be written";
+                return Finding::warning("store", message, hint);
+            }
             Finding::failure("store", message, None)
         }
     }

@@ -105,8 +105,9 @@ impl Plan {
         self.roadmap.is_some()
     }
 
-    pub(super) fn has_agents(&self) -> bool {
-        !self.agents.is_empty()
+    /// The agent that a new configuration makes the one that runs use.
+    pub(super) fn first_agent(&self) -> Option<&Found> {
+        self.agents.first()
     }
 
     /// Writes what is missing; gives back what was written.
