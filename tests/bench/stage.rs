@@ -143,6 +143,7 @@ impl Stage {
     pub(crate) fn submission(&self, agent: &str, tasks: u32, concurrency: u32) -> Submission {
         let spec = RunSpec {
             uid: self.identity.mint(),
+            request: String::new(),
             title: "Nothing, many times".to_owned(),
             source: PlanSource::Tasks,
             concurrency,

@@ -135,6 +135,9 @@ fn one_can_talk_about_goals_and_stop_and_quit() {
     // What happens meanwhile is told above the prompt.
     says("an event", "attempt_started");
     prompted();
+    terminal.type_in("redirect 1.2 to 1.1 it waits\r");
+    says("the refusal", "there is no task 1.1");
+    prompted();
     terminal.type_in("stop r-1\r");
     says("the answer", "Told 1 task to stop:");
     says("its end", "task_cancelled");

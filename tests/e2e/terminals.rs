@@ -73,3 +73,22 @@ fn of_many_that_start_at_once_one_leads_and_the_others_ask_it() {
     integrated.sort();
     assert_eq!(integrated, ["1.1", "1.2", "1.3", "1.4"]);
 }
+
+#[test]
+fn a_coordinator_that_answers_is_named_to_whoever_wants_its_place() {
+    let project = Project::with_streams(&[stream("1.1", "One", &[])], SLOW, "");
+    let up = project.start(&["up"]);
+    let wanted = format!("process {} answers, started as `kapelle up`", up.id());
+    project.wait_for("the coordinator", || {
+        project.kapelle(&["doctor"]).stdout.contains(&wanted).then_some(())
+    });
+    let runs = format!("a coordinator runs already: process {}, started as `kapelle up`", up.id());
+    for args in [&["up"][..], &["coordinator", "--nats", "nats://127.0.0.1:1"]] {
+        let refused = project.kapelle(args);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(&runs), "{refused:?}");
+        assert!(refused.stderr.contains("use it, or end it first: kapelle down"), "{refused:?}");
+    }
+    assert_eq!(project.kapelle(&["down"]).code, Some(0));
+    assert_eq!(up.wait().code, Some(0));
+}

@@ -54,7 +54,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 fn bad_body(rejection: &JsonRejection) -> Trouble {
     let trouble = |code| Trouble::new(rejection.status(), code, cause(rejection));
     match rejection {
-        JsonRejection::JsonDataError(_) => trouble("invalid_body"),
+        JsonRejection::JsonDataError(_) => {
+            let trouble = trouble("invalid_body");
+            let hint = did_you_mean(&trouble.detail);
+            hint.into_iter().fold(trouble, Trouble::hint)
+        }
         JsonRejection::JsonSyntaxError(_) => trouble("invalid_json"),
         JsonRejection::MissingJsonContentType(_) => {
             trouble("wrong_media_type").hint("send JSON with `Content-Type: application/json`")
@@ -63,6 +67,16 @@ fn bad_body(rejection: &JsonRejection) -> Trouble {
             .hint(format!("a request has at most {} bytes", super::BODY_MAX)),
         _ => trouble("unreadable_body"),
     }
+}
+
+/// What may have been meant, where the parser knows no field or value of the name: as in
+/// "unknown field `di`, expected `id` or `reason`".
+fn did_you_mean(detail: &str) -> Option<String> {
+    let (_, unknown) =
+        detail.split_once("unknown field `").or_else(|| detail.split_once("unknown variant `"))?;
+    let (found, known) = unknown.split_once("`, expected ")?;
+    let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+    kapelle_runtime::config::suggest(found, &known)
 }
 
 /// The parameters behind the question mark.

@@ -6,6 +6,7 @@ mod errors;
 mod events;
 mod project;
 mod routes;
+mod schema;
 mod sockets;
 
 use axum::Router;
@@ -58,6 +59,7 @@ impl Answer {
 }
 
 async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().to_string());
     let response = router.clone().oneshot(request).await.expect("routers don't fail");
     let (head, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
@@ -65,6 +67,9 @@ async fn send(router: &Router, request: Request<Body>) -> Answer {
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(answer.header("access-control-allow-origin"), None);
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()));
+    if answer.header("content-type") == Some("application/json") {
+        schema::check(&method, &path, answer.status, &answer.body);
+    }
     answer
 }
 

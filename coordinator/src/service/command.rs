@@ -3,6 +3,8 @@
 //! Whoever orders gets a receipt for each task that is concerned. What becomes of it later is in
 //! the event log and in the task's own list of commands.
 
+use std::collections::BTreeSet;
+
 use kapelle_bus::Refusal;
 use kapelle_bus::subject::AgentName;
 use kapelle_domain::command::{CommandKind, CommandState};
@@ -39,8 +41,12 @@ impl Service {
     /// # Errors
     /// When there is nothing to end, or it can't be recorded.
     pub async fn stop(&self, request: StopRequest) -> Result<StopAccepted, Error> {
+        if request.id.is_some() && !request.except.is_empty() {
+            let message = "except goes with stopping everything, not with an id";
+            return Err(Error::invalid("except_with_id", message));
+        }
         let scope = match request.id {
-            None => CommandScope::All,
+            None => CommandScope::All { except: request.except },
             Some(id) if id.starts_with('@') || id.parse::<RunId>().is_ok() => {
                 CommandScope::Run { id }
             }
@@ -95,7 +101,8 @@ impl Service {
 
     async fn scope(&self, scope: &CommandScope) -> Result<(Scope, Option<StoredTask>), Error> {
         Ok(match scope {
-            CommandScope::All => (Scope::All, None),
+            CommandScope::All { except } if except.is_empty() => (Scope::All, None),
+            CommandScope::All { except } => (Scope::AllBut(self.spared(except).await?), None),
             CommandScope::Run { id } => (Scope::Run(self.find_run(id).await?), None),
             CommandScope::Task { id } => {
                 let task = self.find_task(id).await?;
@@ -119,6 +126,32 @@ impl Service {
                 (Scope::Label(constraint), None)
             }
         })
+    }
+
+    /// The tasks that are left alone: those given, and those of open runs with the key. A work
+    /// stream that no run has needs nothing; what nobody knows may be a slip of the pen.
+    async fn spared(&self, except: &[String]) -> Result<BTreeSet<TaskId>, Error> {
+        let mut spared = BTreeSet::new();
+        for text in except {
+            let key = text.clone();
+            let found = self.0.engine.read(move |world| {
+                let tasks =
+                    world.runs().filter(|run| !run.is_finished()).flat_map(|run| &run.tasks);
+                let named = tasks.filter(|task| task.spec.key == key);
+                named.map(|task| task.id).collect::<Vec<TaskId>>()
+            });
+            let found = found.await?;
+            if found.is_empty() && !self.is_stream(text).await {
+                spared.insert(self.find_task(text).await?.id);
+            }
+            spared.extend(found);
+        }
+        Ok(spared)
+    }
+
+    async fn is_stream(&self, id: &str) -> bool {
+        let roadmap = self.0.project.roadmap().await.ok();
+        roadmap.zip(id.parse().ok()).is_some_and(|((_, roadmap), id)| roadmap.stream(&id).is_some())
     }
 
     /// The task and attempt behind an agent's name on the bus.

@@ -8,8 +8,10 @@ use kapelle_domain::ids::{RunId, Timestamp};
 use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
 use kapelle_domain::roadmap::{MalformedStreamId, Roadmap, Status, StreamId};
 use kapelle_domain::selection::{self, Choice, Common, TakenStreams, Unplannable};
+use kapelle_domain::words::plural;
 use kapelle_git::RefName;
 use kapelle_runtime::config;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::command::unexpected;
@@ -26,8 +28,10 @@ impl Service {
     /// # Errors
     /// When it can't be planned or recorded.
     pub async fn submit(&self, request: RunRequest) -> Result<RunAccepted, Error> {
+        require_counts(&request)?;
         let key = request.key.unwrap_or_else(|| self.0.identity.mint());
         if let Some(run) = self.0.engine.read(move |world| world.run_by_uid(key)).await? {
+            self.require_same(run, &request).await?;
             return self.accepted(&run.to_string(), Vec::new()).await;
         }
         for _ in 0..PLANS_MAX {
@@ -38,6 +42,17 @@ impl Service {
             }
         }
         Err(Error::conflict("claimed", "others start the same work streams again and again"))
+    }
+
+    /// A key names one request. Another one with it must not get the answer of the first.
+    async fn require_same(&self, run: RunId, request: &RunRequest) -> Result<(), Error> {
+        if self.stored_run(run).await?.record.spec.request == digest(request) {
+            return Ok(());
+        }
+        let message =
+            format!("the key of this request is that of another one, which started {run}");
+        Err(Error::invalid("key_reused", message)
+            .hint("repeat a request as it was, or give another one a key of its own"))
     }
 
     async fn plan_and_start(&self, key: Uuid, request: &RunRequest) -> Result<RunAccepted, Error> {
@@ -66,14 +81,15 @@ impl Service {
         }
         let chosen = target::choose(&self.0.project).await?;
         let concurrency = match (&request.select, request.concurrency) {
-            (_, Some(concurrency)) => concurrency.max(1),
-            (Selection::Parallel { count }, None) => (*count).max(1),
-            (Selection::Next | Selection::Streams { .. } | Selection::Batch { .. }, None) => {
+            (_, Some(concurrency)) => concurrency,
+            (Selection::Parallel { count }, None) => *count,
+            (Selection::Next {} | Selection::Streams { .. } | Selection::Batch { .. }, None) => {
                 self.0.project.config.run.concurrency
             }
         };
         let spec = RunSpec {
             uid: key,
+            request: digest(request),
             title: title(&tasks, request.goal.as_deref()),
             source: PlanSource::Roadmap {
                 path: path.display().to_string(),
@@ -85,17 +101,19 @@ impl Service {
             target: Some(Target { branch: chosen.branch.clone(), head: chosen.head.to_string() }),
         };
         let submission = Submission { spec: Arc::new(spec), tasks, planned_at };
-        self.start(submission, chosen, notes).await
+        self.start(submission, chosen, request, notes).await
     }
 
     async fn start(
         &self,
         submission: Submission,
         chosen: Chosen,
+        request: &RunRequest,
         mut notes: Vec<String>,
     ) -> Result<RunAccepted, Error> {
         let answer = self.0.engine.give(Input::Submit(submission)).await??;
         let Answer::Submitted(run) = answer else { return Err(unexpected()) };
+        self.require_same(run, request).await?;
         if let Some(reason) = chosen.instead {
             // A branch of its own is named after the run, whose number is known only now.
             let branch = format!("kapelle/{run}");
@@ -177,17 +195,37 @@ impl Service {
     }
 }
 
+/// Nobody wants none at once.
+fn require_counts(request: &RunRequest) -> Result<(), Error> {
+    let none = |field: &str| {
+        Err(Error::invalid("invalid_count", format!("{field} is 0; it must be at least 1")))
+    };
+    match (&request.select, request.concurrency) {
+        (Selection::Parallel { count: 0 }, _) => none("select.count"),
+        (_, Some(0)) => none("concurrency"),
+        _ => Ok(()),
+    }
+}
+
+/// What a request says, but for its key.
+fn digest(request: &RunRequest) -> String {
+    let said = RunRequest { key: None, ..request.clone() };
+    // Strings and numbers always have a JSON form.
+    let said = serde_json::to_vec(&said).unwrap_or_default();
+    Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn names_streams(request: &RunRequest) -> bool {
     match request.select {
         Selection::Streams { .. } => true,
-        Selection::Next | Selection::Parallel { .. } | Selection::Batch { .. } => false,
+        Selection::Next {} | Selection::Parallel { .. } | Selection::Batch { .. } => false,
     }
 }
 
 fn choice(select: &Selection) -> Result<Choice, Error> {
     Ok(match select {
-        Selection::Next => Choice::Next,
-        Selection::Parallel { count } => Choice::Parallel((*count).max(1)),
+        Selection::Next {} => Choice::Next,
+        Selection::Parallel { count } => Choice::Parallel(*count),
         Selection::Batch { exclude } => Choice::Batch { exclude: stream_ids(exclude)? },
         Selection::Streams { ids } => Choice::Streams(stream_ids(ids)?),
     })
@@ -234,7 +272,7 @@ fn title(tasks: &[TaskSpec], goal: Option<&str>) -> String {
     match (goal, tasks) {
         (Some(goal), _) => kapelle_domain::prompt::head(goal, 200).to_owned(),
         (None, [only]) => format!("{} {}", only.key, only.title),
-        (None, tasks) => format!("{} work streams", tasks.len()),
+        (None, tasks) => plural(tasks.len(), "work stream"),
     }
 }
 

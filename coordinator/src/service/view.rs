@@ -269,6 +269,7 @@ pub struct RunRequest {
     pub agent: Option<String>,
     /// How many at once instead of what is configured.
     #[serde(default)]
+    #[schema(minimum = 1)]
     pub concurrency: Option<u32>,
     /// Whether to leave out the checks.
     #[serde(default)]
@@ -279,7 +280,8 @@ pub struct RunRequest {
     /// The goal that chose the streams, when one did.
     #[serde(default)]
     pub goal: Option<String>,
-    /// Names the request: repeating it with the same key starts nothing twice.
+    /// Names the request: repeating it with the same key starts nothing twice. Another request with
+    /// the same key is refused.
     #[serde(default)]
     pub key: Option<uuid::Uuid>,
 }
@@ -289,7 +291,8 @@ pub struct RunRequest {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Selection {
     /// The first available one.
-    Next,
+    // Braces, so that fields that it doesn't have are refused.
+    Next {},
     /// Exactly these.
     Streams {
         /// Their ids.
@@ -298,6 +301,7 @@ pub enum Selection {
     /// Up to so many of the available ones, all at once.
     Parallel {
         /// How many.
+        #[schema(minimum = 1)]
         count: u32,
     },
     /// Every available one, and all that they unblock.
@@ -339,6 +343,10 @@ pub struct StopRequest {
     /// A run or a task; everything when absent.
     #[serde(default)]
     pub id: Option<String>,
+    /// Where everything is stopped: the tasks or work streams that go on, and with them what they
+    /// wait for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
     /// Why, for the record.
     #[serde(default)]
     pub reason: Option<String>,
@@ -425,7 +433,11 @@ pub struct CommandRequest {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CommandScope {
     /// Of everything that runs or waits.
-    All,
+    All {
+        /// The tasks or work streams that are left alone, and with them what they wait for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<String>,
+    },
     /// Of one run.
     Run {
         /// Which.

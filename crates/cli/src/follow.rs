@@ -275,7 +275,7 @@ impl<'a> Follower<'a> {
         tokio::select! {
             () = interrupts.next() => {
                 let reason = Some("Ctrl-C".to_owned());
-                let request = StopRequest { id: Some(run.to_owned()), reason };
+                let request = StopRequest { id: Some(run.to_owned()), except: Vec::new(), reason };
                 self.client().stop(&request).await?;
                 Ok(Followed::Stopped)
             }

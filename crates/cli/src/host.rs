@@ -31,8 +31,8 @@ pub enum Need {
     Read,
     /// Change things, without work being done.
     Write,
-    /// Have work done.
-    Work,
+    /// Have work done, by the command of this name.
+    Work(&'static str),
 }
 
 /// How the coordinator of this process ends.
@@ -80,6 +80,11 @@ pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error>
             Err(error) if error.is_taken() && tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
+            // It answers after all.
+            Err(error) if error.is_taken() => {
+                let client = running(project).await?.ok_or(error)?;
+                return Ok(Connection { client, hosted: None });
+            }
             Err(error) => return Err(error),
         }
     }
@@ -94,11 +99,13 @@ pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let deadline = tokio::time::Instant::now() + BUSY_MAX;
     loop {
         match fleet::coordinate(project).await {
-            Err(error)
-                if error.is_taken()
-                    && tokio::time::Instant::now() < deadline
-                    && running(project).await?.is_none() =>
-            {
+            Err(error) if error.is_taken() => {
+                if let Some(client) = running(project).await? {
+                    return Err(Error::runs_already(&client).await.unwrap_or(error));
+                }
+                if tokio::time::Instant::now() >= deadline {
+                    return Err(error);
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             result => return result,

@@ -20,6 +20,10 @@ pub struct RunSpec {
     /// A world-wide unique name of the run; also the key under which a repeated submission of the
     /// same run is recognized.
     pub uid: Uuid,
+    /// A digest of the request that made the run: a repeated one has the same. Empty when it was
+    /// made without one.
+    #[serde(default)]
+    pub request: String,
     /// What the run is for, in one line.
     pub title: String,
     /// Where its plan came from.

@@ -123,6 +123,7 @@ pub fn task(key: &str, depends_on: &[u32]) -> TaskSpec {
 pub fn run(uid: u128, concurrency: u32) -> RunSpec {
     RunSpec {
         uid: Uuid::from_u128(uid),
+        request: String::new(),
         title: format!("Run {uid}"),
         source: PlanSource::Tasks,
         concurrency,

@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use duration::HumanDuration;
-pub use error::{Error, Place};
+pub use error::{Error, Place, suggest};
 pub use layer::{Origin, Override};
 pub use sections::agents::{Agent, Driver, PromptDelivery, Protocol};
 pub use sections::integrate::{Integrate, Target};

@@ -24,7 +24,9 @@ pub(super) enum Health {
 }
 
 /// A sign of life.
+// Closed, so that no `HealthView` is one as well.
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Sign {
     /// `ok`.
     status: &'static str,

@@ -61,6 +61,16 @@ async fn bad_bodies_are_told_what_is_wrong_and_where() {
     check("/api/v1/runs", unknown, 422, "invalid_body", "unknown field `force`").await;
     let unknown = r#"{"select": {"kind": "streams", "ids": ["7.7"]}}"#;
     check("/api/v1/runs", unknown, 404, "unknown_stream", "7.7").await;
+    // A selection takes what it has a use for, and nothing else.
+    let surplus = r#"{"select": {"kind": "next", "count": 3}}"#;
+    check("/api/v1/runs", surplus, 422, "invalid_body", "unknown field `count`").await;
+    let none = r#"{"select": {"kind": "parallel", "count": 0}}"#;
+    check("/api/v1/runs", none, 422, "invalid_count", "select.count is 0").await;
+    let none = r#"{"select": {"kind": "next"}, "concurrency": 0}"#;
+    check("/api/v1/runs", none, 422, "invalid_count", "concurrency is 0").await;
+    let both = r#"{"id": "r-1", "except": ["1.2"]}"#;
+    check("/api/v1/stop", both, 422, "except_with_id", "except").await;
+    check("/api/v1/stop", r#"{"except": ["9.9"]}"#, 404, "unknown_task", "9.9").await;
     // Deeper than any request, and far deeper than a naive parser's stack.
     let deep = format!("{{\"select\": {{\"x\": {}", "[".repeat(500_000));
     check("/api/v1/runs", &deep, 400, "invalid_json", "recursion limit").await;
@@ -75,6 +85,51 @@ async fn bad_bodies_are_told_what_is_wrong_and_where() {
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let form = form.body(Body::from("id=r-1")).expect("a request");
     send(&router, form).await.check_problem(415, "wrong_media_type");
+}
+
+#[tokio::test]
+async fn a_slip_of_the_pen_in_a_body_is_told_what_may_have_been_meant() {
+    let project = Project::start().await;
+    let router = over_socket(&project);
+    let hint = async |path: &str, body: &str| {
+        let answer = post_text(&router, path, body.to_owned()).await;
+        answer.check_problem(422, "invalid_body").hint.unwrap_or_default()
+    };
+    assert_eq!(hint("/api/v1/stop", r#"{"raeson": "x"}"#).await, "did you mean \"reason\"?");
+    assert_eq!(hint("/api/v1/goal", r#"{"txt": "x"}"#).await, "did you mean \"text\"?");
+    let select = r#"{"select": {"kind": "paralel", "count": 1}}"#;
+    assert_eq!(hint("/api/v1/runs", select).await, "did you mean \"parallel\"?");
+    let select = r#"{"select": {"kind": "batch", "exlude": []}}"#;
+    assert_eq!(hint("/api/v1/runs", select).await, "did you mean \"exclude\"?");
+    let far = hint("/api/v1/stop", r#"{"whatever": 1}"#).await;
+    assert!(far.starts_with("known here: id, "), "{far}");
+    let command = r#"{"scope": {"kind": "all"}, "verb": "puase"}"#;
+    assert_eq!(hint("/api/v1/commands", command).await, "did you mean \"pause\"?");
+}
+
+#[tokio::test]
+async fn a_key_names_one_request() {
+    let project = Project::start().await;
+    let router = over_socket(&project);
+    let key = "01933b5e-7f00-7000-8000-000000000002";
+    let run = |select: Value| json!({"select": select, "key": key});
+    let first = run(json!({"kind": "streams", "ids": ["1.1"]}));
+    for _ in 0..2 {
+        assert_eq!(post(&router, "/api/v1/runs", first.clone()).await.status, 201);
+    }
+    let mut dry = first.clone();
+    dry["dry_run"] = true.into();
+    for other in
+        [run(json!({"kind": "streams", "ids": ["1.2"]})), run(json!({"kind": "next"})), dry]
+    {
+        let problem = post(&router, "/api/v1/runs", other).await.check_problem(422, "key_reused");
+        assert!(problem.detail.contains("r-1"), "{}", problem.detail);
+        assert!(problem.hint.is_some_and(|hint| hint.contains("a key of its own")));
+    }
+    // What is left out is as it is when nothing is said.
+    let mut same = first;
+    same["no_verify"] = false.into();
+    assert_eq!(post(&router, "/api/v1/runs", same).await.status, 201);
 }
 
 #[tokio::test]

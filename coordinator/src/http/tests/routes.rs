@@ -166,3 +166,18 @@ async fn the_end_of_the_process_can_be_asked_for() {
     assert_eq!((answer.status.as_u16(), answer.body.len()), (202, 0));
     assert!(project.shutdown.is_cancelled());
 }
+
+#[tokio::test]
+async fn everything_stops_but_what_is_spared() {
+    let project = Project::start().await;
+    let router = over_socket(&project);
+    submit(&router).await;
+    // 1.2 waits for 1.1: it would be lost without it.
+    let but = |id: &str| post(&router, "/api/v1/stop", json!({"except": [id]}));
+    but("1.2").await.check_problem(409, "nothing_matches");
+    let stopped = but("1.1").await;
+    assert_eq!((stopped.status.as_u16(), stopped.json()), (202, json!({"tasks": ["r-1/1.2"]})));
+    let tasks = get_json(&router, "/api/v1/runs/r-1").await["tasks"].clone();
+    assert_eq!((&tasks[0]["state"], &tasks[1]["state"]), (&json!("ready"), &json!("cancelled")));
+    but("r-1/7.7").await.check_problem(404, "unknown_task");
+}

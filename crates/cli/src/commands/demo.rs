@@ -55,7 +55,7 @@ impl DemoArgs {
         let root = repository.root().to_owned();
         introduce(app, &root);
         let project = project::open(app, &root)?;
-        let connection = app.connect_to(&project, Need::Work).await?;
+        let connection = app.connect_to(&project, Need::Work("demo")).await?;
         let (result, played) = match play(app, &connection, &root).await {
             Ok((exit, played)) => (Ok(exit), played),
             Err(error) => (Err(error), None),

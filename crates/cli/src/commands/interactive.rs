@@ -3,12 +3,15 @@
 mod editor;
 mod said;
 
+use std::time::Duration;
+
 use clap::Args;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
 use super::goal::{Action, HELP, running};
 use super::run::finish;
+use super::steer::{order_and_wait, redirection};
 use super::stop::stop;
 use crate::app::App;
 use crate::client::{Client, Texts, Watched};
@@ -22,6 +25,9 @@ use crate::render::event_line;
 use crate::view::{EventView, GoalView, RunRequest, StatusView, StopRequest};
 use editor::{Editor, Line};
 use said::Said;
+
+/// How long the effect of an order is waited for.
+const EFFECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Lines of a transcript that are shown at once.
 const LOG_LINES: u32 = 200;
@@ -39,7 +45,7 @@ pub struct InteractiveArgs {}
 impl InteractiveArgs {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Error> {
         let Self {} = self;
-        let Connection { client, hosted } = app.connect(Need::Work).await?;
+        let Connection { client, hosted } = app.connect(Need::Work("interactive")).await?;
         // People read here, whatever form data is to have elsewhere.
         let client = client.with_texts(Texts::Harmless);
         let connection = Connection { client, hosted };
@@ -124,7 +130,8 @@ async fn answer(app: &App, client: &Client, said: Said) -> Result<(), Error> {
             console.show(&StatusView { workers: Vec::new(), ..status })
         }
         Said::Stop(id) => {
-            let stopped = stop(client, StopRequest { id, reason: None }).await?;
+            let stopped =
+                stop(client, StopRequest { id, except: Vec::new(), reason: None }).await?;
             console.show(&stopped)
         }
         Said::Report(run) => {
@@ -132,9 +139,13 @@ async fn answer(app: &App, client: &Client, said: Said) -> Result<(), Error> {
             console.show(&client.report(&run).await?)
         }
         Said::Feedback { id, text } => console.show(&client.feedback(&id, &text).await?),
+        Said::Redirect { id, to, reason } => {
+            let order = redirection(id, to, reason);
+            console.show(&order_and_wait(client, &order, EFFECT_WITHIN).await?)
+        }
         Said::Why(id) => console.show(&client.why(&id).await?),
         Said::Logs(id) => {
-            let page = client.logs(&id, 0, LOG_LINES, std::time::Duration::ZERO).await?;
+            let page = client.logs(&id, 0, LOG_LINES, Duration::ZERO).await?;
             let lines = page.lines.iter().map(|line| format!("{}\n", line.text));
             console.data(&lines.collect::<String>())?;
             if !page.complete {

@@ -41,7 +41,7 @@ impl ResumeArgs {
             let request = CommandRequest { scope, verb: Verb::Resume, text: None, to: None };
             return give(app, request, EFFECT).await;
         }
-        let connection = app.connect(Need::Work).await?;
+        let connection = app.connect(Need::Work("resume")).await?;
         let result = self.go_on(app, &connection).await;
         finish(connection, result).await
     }

@@ -113,6 +113,16 @@ pub(super) enum Wish {
 }
 
 impl Wish {
+    /// The command that says it.
+    fn command(&self) -> &'static str {
+        match self {
+            Self::AsConfigured | Self::Streams(_) => "run",
+            Self::Parallel(_) => "parallel",
+            Self::Batch(_) => "batch",
+            Self::Goal(..) => "goal",
+        }
+    }
+
     /// What to ask the service for. Without a project at hand the defaults hold.
     pub(super) fn select(self, config: Option<&Config>) -> (Selection, Option<u32>) {
         let run = config.map(|config| config.run.clone()).unwrap_or_default();
@@ -126,7 +136,7 @@ impl Wish {
             Self::Batch(concurrency) => (Selection::Batch { exclude: Vec::new() }, concurrency),
             Self::Goal(select, concurrency) => (select, concurrency),
             Self::AsConfigured => match run.mode {
-                Mode::Single => (Selection::Next, None),
+                Mode::Single => (Selection::Next {}, None),
                 Mode::Parallel => parallel(None),
                 Mode::Batch => (Selection::Batch { exclude: Vec::new() }, None),
             },
@@ -146,15 +156,16 @@ pub(super) async fn start(
     let config = project.as_ref().map(|project| project.config());
     let dry_run = manner.dry_run || config.is_some_and(|config| config.run.dry_run);
     let detach = manner.detach;
+    let command = wish.command();
     let request = request(app, wish.select(config), manner, goal, dry_run);
     let connection = match (remote, &project) {
         (None, Some(project)) if detach => background::connect(app, project).await?,
         (None, Some(project)) => {
-            let need = if dry_run { Need::Read } else { Need::Work };
+            let need = if dry_run { Need::Read } else { Need::Work(command) };
             app.connect_to(project, need).await?
         }
         (Some(client), _) => Connection { client, hosted: None },
-        (None, None) => app.connect(Need::Work).await?,
+        (None, None) => app.connect(Need::Work(command)).await?,
     };
     if dry_run || detach {
         let result = submit_only(app, &connection, &request).await;
@@ -225,7 +236,7 @@ async fn take_over_when_cut_off(
     for _ in 0..TAKEOVERS_MAX {
         match (&result, &run) {
             (Err(error), Some(run)) if connection.hosted.is_none() && is_cut_off(error) => {
-                connection = app.connect(Need::Work).await?;
+                connection = app.connect(Need::Work("run")).await?;
                 result = take_over(app, &connection, run).await;
             }
             (Ok(_) | Err(_), _) => break,

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::client::{Client, is_nobody_there};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::host::{Hosted, How, Need};
+use crate::host::{self, Hosted, How, Need};
 use crate::interrupt::Interrupts;
 use crate::output::Tone;
 use crate::project::Project;
@@ -52,16 +52,10 @@ pub struct DownArgs {
 impl UpArgs {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Error> {
         let project = app.project().await?;
-        let connection = app.connect_to(&project, Need::Work).await?;
+        let connection = app.connect_to(&project, Need::Work("up")).await?;
         let Some(hosted) = connection.hosted else {
             let health = connection.client.health().await?;
-            return Err(Error::Usage {
-                message: format!(
-                    "a coordinator runs already: process {}, started as `kapelle {}`",
-                    health.pid, health.role
-                ),
-                hint: Some("use it, or end it first: kapelle down".to_owned()),
-            });
+            return Err(host::Error::RunsAlready { pid: health.pid, role: health.role }.into());
         };
         greet(app, &project)?;
         let mut interrupts = Interrupts::listen()?;

@@ -121,9 +121,7 @@ impl PingArgs {
 impl RedirectArgs {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Error> {
         let Common { reason, wait } = self.common;
-        let (scope, verb) = (scope_of(self.from), Verb::Redirect);
-        let request = CommandRequest { scope, verb, text: reason, to: Some(self.to) };
-        give(app, request, wait.0).await
+        give(app, redirection(self.from, self.to, reason), wait.0).await
     }
 }
 
@@ -141,7 +139,7 @@ impl From<Scope> for CommandScope {
             Scope { worker: Some(id), .. } => Self::Worker { id },
             Scope { label: Some(constraint), .. } => Self::Label { constraint },
             Scope { id: Some(id), .. } => scope_of(id),
-            Scope { id: None, .. } => Self::All,
+            Scope { id: None, .. } => Self::All { except: Vec::new() },
         }
     }
 }
@@ -170,20 +168,30 @@ pub(super) async fn give(
     request: CommandRequest,
     wait: Duration,
 ) -> Result<Exit, Error> {
-    let accepted = app
-        .with(Need::Write, async |client: &Client| {
-            let mut accepted = client.command(&request).await?;
-            let waiting = settle(client, &mut accepted);
-            // What is not settled by then is shown as it stands.
-            match tokio::time::timeout(wait, waiting).await {
-                Ok(Err(error)) => Err(error),
-                Ok(Ok(())) | Err(_) => Ok(accepted),
-            }
-        })
-        .await?;
+    let order = async |client: &Client| order_and_wait(client, &request, wait).await;
+    let accepted = app.with(Need::Write, order).await?;
     let rejected = accepted.receipts.iter().any(|receipt| receipt.state == "rejected");
     app.console.show(&accepted)?;
     Ok(if rejected { Exit::Failure } else { Exit::Ok })
+}
+
+/// Orders something and waits for its effect. What is not settled by then is given as it stands.
+pub(super) async fn order_and_wait(
+    client: &Client,
+    request: &CommandRequest,
+    wait: Duration,
+) -> Result<CommandAccepted, Error> {
+    let mut accepted = client.command(request).await?;
+    let waiting = settle(client, &mut accepted);
+    match tokio::time::timeout(wait, waiting).await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) | Err(_) => Ok(accepted),
+    }
+}
+
+/// The order that takes the agent of `from` to `to`.
+pub(super) fn redirection(from: String, to: String, reason: Option<String>) -> CommandRequest {
+    CommandRequest { scope: scope_of(from), verb: Verb::Redirect, text: reason, to: Some(to) }
 }
 
 async fn settle(client: &Client, accepted: &mut CommandAccepted) -> Result<(), Error> {

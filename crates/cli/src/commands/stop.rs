@@ -18,7 +18,9 @@ Examples:
   kapelle stop r-42
   kapelle stop r-42/1.2 --reason 'wrong direction'
   kapelle stop --all
+  kapelle stop --all --except 1.2
 
+What --except names goes on, and with it what it waits for.
 Work that has been integrated stays; `kapelle resume` goes on with the rest.")]
 pub struct StopArgs {
     /// A run or a task
@@ -29,6 +31,9 @@ pub struct StopArgs {
     /// Every run, without asking
     #[arg(long, conflicts_with = "id")]
     all: bool,
+    /// But not this task or work stream; may be given several times
+    #[arg(long, value_name = "ID", requires = "all")]
+    except: Vec<String>,
 }
 
 impl StopArgs {
@@ -49,7 +54,8 @@ impl StopArgs {
                 }
             },
         };
-        let stopped = stop(client, StopRequest { id, reason: self.reason }).await?;
+        let stopped =
+            stop(client, StopRequest { id, except: self.except, reason: self.reason }).await?;
         app.console.show(&stopped)?;
         if !stopped.tasks.is_empty() {
             app.console.hint("integrated work stays; `kapelle resume` goes on with the rest");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use kapelle_runtime::telemetry::Chain;
 
+use crate::client::Client;
 use crate::exit::Exit;
 
 /// Why there is no coordinator.
@@ -60,6 +61,14 @@ pub enum Error {
     /// The worker can't go on.
     #[error("the worker can't go on")]
     Worker(#[source] kapelle_worker::daemon::Error),
+    /// A coordinator answers on the project's socket.
+    #[error("a coordinator runs already: process {pid}, started as `kapelle {role}`")]
+    RunsAlready {
+        /// Its process.
+        pid: u32,
+        /// The command that it was started as.
+        role: String,
+    },
     /// The client can't be made.
     #[error("{0}")]
     Client(String),
@@ -68,6 +77,12 @@ pub enum Error {
 impl Error {
     pub(super) fn client(error: &crate::error::Error) -> Self {
         Self::Client(Chain(error).to_string())
+    }
+
+    /// That the coordinator behind `client` runs, if it still answers.
+    pub(crate) async fn runs_already(client: &Client) -> Option<Self> {
+        let health = client.health().await.ok()?;
+        Some(Self::RunsAlready { pid: health.pid, role: health.role })
     }
 
     /// Whether another process has the project.
@@ -85,7 +100,10 @@ impl Error {
             | Self::Nats(_)
             | Self::Blobs(_)
             | Self::Client(_) => Exit::Unreachable,
-            Self::Author(_) | Self::ConfiguredToken(_) | Self::Setting(_) => Exit::Usage,
+            Self::Author(_)
+            | Self::ConfiguredToken(_)
+            | Self::Setting(_)
+            | Self::RunsAlready { .. } => Exit::Usage,
             Self::Worker(_)
             | Self::Repository(_)
             | Self::Directory { .. }
@@ -99,7 +117,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Repository(_) => "repository",
-            Self::Store(kapelle_store::Error::Locked { .. }) => "in_use",
+            Self::Store(kapelle_store::Error::Locked { .. }) | Self::RunsAlready { .. } => "in_use",
             Self::Store(_) => "store",
             Self::Directory { .. } => "directory",
             Self::Dispatch(_) => "dispatch",
@@ -128,6 +146,7 @@ impl Error {
             Self::Store(kapelle_store::Error::Corrupt { .. }) => {
                 "`kapelle store restore FILE` puts a backup in its place and keeps this one"
             }
+            Self::RunsAlready { .. } => "use it, or end it first: kapelle down",
             Self::Nats(error) => error.hint(),
             Self::Repository(_)
             | Self::Blobs(_)

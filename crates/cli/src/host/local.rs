@@ -166,7 +166,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let mut hosted = Hosted::new(&ground, socket_for(project, need));
     hosted.bus = Some(worker_end.clone());
     let (engine, bell) = open(project, role(need), &ground, coordinator_end, &hosted).await?;
-    if need == Need::Work {
+    if matches!(need, Need::Work(_)) {
         integrate(&ground, engine, bell, None, &hosted);
         let worker = worker(ground, worker_end);
         let work = worker.run(hosted.worker.end.clone(), hosted.kill.clone());
@@ -245,7 +245,7 @@ fn role(need: Need) -> &'static str {
     match need {
         Need::Read => READER,
         Need::Write => WRITER,
-        Need::Work => "run",
+        Need::Work(command) => command,
     }
 }
 
@@ -414,7 +414,7 @@ pub(super) fn environment(ours: &BTreeMap<OsString, OsString>) -> BTreeMap<OsStr
 /// Where it answers: on the project's socket when work is done, else only for this command.
 fn socket_for(project: &Project, need: Need) -> PathBuf {
     match need {
-        Need::Work => project.socket(),
+        Need::Work(_) => project.socket(),
         Need::Read | Need::Write => {
             project.state_directory().join(format!("{PRIVATE}{}.sock", std::process::id()))
         }

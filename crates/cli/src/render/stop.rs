@@ -8,7 +8,7 @@ use crate::view::{Delivery, FeedbackAccepted, StopAccepted};
 impl Show for StopAccepted {
     fn text(&self, canvas: &Canvas) -> String {
         if self.tasks.is_empty() {
-            return "Nothing was running.\n".to_owned();
+            return "Nothing was running or waiting.\n".to_owned();
         }
         let mut text = format!("Told {} to stop:\n", plural(self.tasks.len(), "task"));
         for task in &self.tasks {
@@ -60,7 +60,7 @@ mod tests {
           ■ r-1/1.1
           ■ r-1/1.2
         ");
-        assert_eq!(stopped(&[]).text(&canvas), "Nothing was running.\n");
+        assert_eq!(stopped(&[]).text(&canvas), "Nothing was running or waiting.\n");
         let told = |attempt, delivery| {
             FeedbackAccepted { task: "r-1/1.1".to_owned(), seq: 1, attempt, delivery }.text(&canvas)
         };

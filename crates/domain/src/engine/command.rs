@@ -4,6 +4,7 @@
 //! in the same decision; the rest is wanted of the task from then on, and settled when the worker,
 //! or the end of the attempt, says so. In order per task: a worker gets them by number.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::decision::{Answer, Decision, Directives, Effect, Moment, Receipt};
@@ -60,6 +61,11 @@ impl World {
     ) -> Result<(), Rejection> {
         let runs: Vec<&Run> = match scope {
             Scope::All => self.runs.values().filter(|run| !run.is_finished()).collect(),
+            Scope::AllBut(spared) => {
+                let spared = self.with_dependencies(spared);
+                let whole = |run: &&Run| run.tasks.iter().all(|task| !spared.contains(&task.id));
+                self.runs.values().filter(|run| !run.is_finished()).filter(whole).collect()
+            }
             Scope::Run(id) => {
                 let run = self.run(*id).ok_or(Rejection::UnknownRun { run: *id })?;
                 if run.is_finished() {
@@ -97,6 +103,14 @@ impl World {
                 };
             }
             Scope::All => (open().flat_map(|run| &run.tasks).collect(), "nothing runs".to_owned()),
+            Scope::AllBut(spared) => {
+                let spared = self.with_dependencies(spared);
+                let all = open().flat_map(|run| &run.tasks);
+                (
+                    all.filter(|task| !spared.contains(&task.id)).collect(),
+                    "nothing else runs".to_owned(),
+                )
+            }
             Scope::Run(id) => {
                 let run = self.run(*id).ok_or(Rejection::UnknownRun { run: *id })?;
                 (run.tasks.iter().collect(), format!("no task of {id} is concerned"))
@@ -123,6 +137,19 @@ impl World {
             return Err(Rejection::NothingMatches { command, reason: what });
         }
         Ok(tasks)
+    }
+
+    /// Those of `tasks` that are not over, and what they still depend on.
+    fn with_dependencies(&self, tasks: &BTreeSet<TaskId>) -> BTreeSet<TaskId> {
+        let mut open: Vec<TaskId> = tasks.iter().copied().collect();
+        let mut found = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            let task = self.task(id).filter(|task| !task.record.state.is_ended());
+            let Some(task) = task.filter(|_| found.insert(id)) else { continue };
+            let needs = task.spec.depends_on.iter();
+            open.extend(needs.map(|index| TaskId { run: id.run, index: *index }));
+        }
+        found
     }
 
     fn commandable(&self, id: TaskId) -> Result<&Task, Rejection> {

@@ -215,6 +215,9 @@ pub struct Resumption {
 pub enum Scope {
     /// Of all tasks of all open runs.
     All,
+    /// Of all tasks of all open runs but these and those that these still depend on: they couldn't
+    /// go on without them.
+    AllBut(BTreeSet<TaskId>),
     /// Of all tasks of one run.
     Run(RunId),
     /// Of one task; when it ends without success, those that depend on it can't run.

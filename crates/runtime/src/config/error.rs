@@ -143,7 +143,8 @@ pub(super) fn snippet(text: &str, line: u32, column: u32, length: usize) -> Opti
 }
 
 /// `did you mean …?` when one of `known` is close to `found`, else the list of them.
-pub(super) fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
+#[must_use]
+pub fn suggest<S: AsRef<str>>(found: &str, known: &[S]) -> Option<String> {
     if known.is_empty() {
         return None;
     }

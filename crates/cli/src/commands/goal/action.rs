@@ -141,49 +141,50 @@ impl Halt {
 
     fn question(&self) -> String {
         match self {
-            Self::Everything => "Stop everything that runs?".to_owned(),
-            Self::Except(ids) => format!("Stop everything that runs except {}?", ids.join(", ")),
+            Self::Everything => "Stop everything that runs or waits?".to_owned(),
+            Self::Except(ids) => format!(
+                "Stop everything that runs or waits, except {} and what that waits for?",
+                ids.join(", ")
+            ),
             Self::Streams(ids) => format!("Stop {}?", ids.join(", ")),
             Self::Agents(names) => format!("Stop agent {}?", names.join(", ")),
         }
     }
 
-    /// Whether a task of an open run is among what is to be stopped.
-    fn holds(&self, task: &TaskView) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Except(ids) => !ids.contains(&task.key),
-            Self::Streams(ids) => ids.contains(&task.key),
-            Self::Agents(_) => false,
-        }
-    }
-
     async fn carry_out(self, client: &Client) -> Result<StopAccepted, Error> {
-        let request = |id| StopRequest { id, reason: Some(REASON.to_owned()) };
-        match &self {
-            Self::Everything => return stop(client, request(None)).await,
-            Self::Agents(names) => return stop_agents(client, names).await,
-            Self::Except(_) | Self::Streams(_) => {}
+        let all_but = |except| request(None, except);
+        match self {
+            Self::Everything => stop(client, all_but(Vec::new())).await,
+            Self::Except(ids) => stop(client, all_but(ids)).await,
+            Self::Streams(ids) => stop_streams(client, &ids).await,
+            Self::Agents(names) => stop_agents(client, &names).await,
         }
-        let tasks = client.status().await?.tasks;
-        let chosen: Vec<&TaskView> = tasks.iter().filter(|task| self.holds(task)).collect();
-        if let (Self::Streams(ids), []) = (&self, chosen.as_slice()) {
-            let message = format!("no open run has {}, so nothing was stopped", ids.join(", "));
-            let hint = (!tasks.is_empty())
-                .then(|| format!("`running` tells about {}", plural(tasks.len(), "task")));
-            return Err(Error::Nothing { message, hint });
-        }
-        let mut stopped = StopAccepted { tasks: Vec::new() };
-        for task in chosen {
-            match client.stop(&request(Some(task.id.clone()))).await {
-                Ok(accepted) => stopped.tasks.extend(accepted.tasks),
-                // It has ended since we looked.
-                Err(Error::Refused(problem)) if problem.status == Some(409) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(stopped)
     }
+}
+
+fn request(id: Option<String>, except: Vec<String>) -> StopRequest {
+    StopRequest { id, except, reason: Some(REASON.to_owned()) }
+}
+
+async fn stop_streams(client: &Client, ids: &[String]) -> Result<StopAccepted, Error> {
+    let tasks = client.status().await?.tasks;
+    let chosen: Vec<&TaskView> = tasks.iter().filter(|task| ids.contains(&task.key)).collect();
+    if chosen.is_empty() {
+        let message = format!("no open run has {}, so nothing was stopped", ids.join(", "));
+        let hint = (!tasks.is_empty())
+            .then(|| format!("`running` tells about {}", plural(tasks.len(), "task")));
+        return Err(Error::Nothing { message, hint });
+    }
+    let mut stopped = StopAccepted { tasks: Vec::new() };
+    for task in chosen {
+        match client.stop(&request(Some(task.id.clone()), Vec::new())).await {
+            Ok(accepted) => stopped.tasks.extend(accepted.tasks),
+            // It has ended since we looked.
+            Err(Error::Refused(problem)) if problem.status == Some(409) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(stopped)
 }
 
 async fn stop_agents(client: &Client, names: &[String]) -> Result<StopAccepted, Error> {
@@ -262,19 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_tasks_that_were_named_are_stopped_or_shown() {
-        let tasks = fixtures::status().tasks;
-        let stopped = |halt: &Halt| {
-            let held = tasks.iter().filter(|task| halt.holds(task));
-            held.map(|task| task.key.clone()).collect::<Vec<_>>()
-        };
-        let keys: Vec<String> = tasks.iter().map(|task| task.key.clone()).collect();
-        assert!(keys.contains(&"1.2".to_owned()) && keys.len() > 1, "{keys:?}");
-        assert_eq!(stopped(&Halt::Streams(ids(&["1.2"]))), ["1.2"]);
-        let others: Vec<String> = keys.iter().filter(|key| *key != "1.2").cloned().collect();
-        assert_eq!(stopped(&Halt::Except(ids(&["1.2"]))), others);
-        assert_eq!(stopped(&Halt::Everything), keys);
-        assert_eq!(stopped(&Halt::Agents(ids(&["1.2"]))), Vec::<String>::new());
+    fn only_the_tasks_that_were_named_are_shown() {
         let shown = running(fixtures::status(), &ids(&["1.2"])).tasks;
         assert_eq!(shown.iter().map(|task| task.key.as_str()).collect::<Vec<_>>(), ["1.2"]);
         assert_eq!(running(fixtures::status(), &ids(&["9.9"])).tasks, []);

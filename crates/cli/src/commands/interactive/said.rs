@@ -12,6 +12,12 @@ pub(super) enum Said {
         id: String,
         text: String,
     },
+    /// The agent of one task goes to another, for a reason.
+    Redirect {
+        id: String,
+        to: String,
+        reason: Option<String>,
+    },
     Why(String),
     Logs(String),
     Quit,
@@ -29,18 +35,20 @@ Or one of these:
   stop [ID]                    everything, a run or a task
   report [RUN]                 a run from its beginning to its end
   feedback ID TEXT             tell something to an agent
+  redirect ID TO [REASON]      put the agent of one task on another one first
   logs ID                      what an agent has printed
   why ID                       why something isn't running
   quit
 ";
 
 /// First words that are commands, for completion.
-pub(super) const WORDS: [&str; 10] = [
+pub(super) const WORDS: [&str; 11] = [
     "status",
     "running",
     "stop",
     "report",
     "feedback",
+    "redirect",
     "logs",
     "why",
     "help",
@@ -77,8 +85,28 @@ impl Said {
                 }
                 Some(_) | None => Self::Incomplete("feedback ID TEXT"),
             },
+            ("redirect", _) => Self::redirect(rest).unwrap_or_else(goal),
             _ => goal(),
         }
+    }
+
+    /// `redirect 1.2 to 1.3`, with or without `to`. Without an id first it may be a goal: `redirect
+    /// old links`.
+    fn redirect(rest: &str) -> Option<Self> {
+        let usage = Self::Incomplete("redirect ID TO [REASON]");
+        let mut words = rest.split_whitespace();
+        let Some(id) = words.next() else { return Some(usage) };
+        if !is_id(id) {
+            return None;
+        }
+        let to = match words.next() {
+            Some(word) if word.eq_ignore_ascii_case("to") => words.next(),
+            other => other,
+        };
+        let Some(to) = to.filter(|to| is_id(to)) else { return Some(usage) };
+        let reason = words.collect::<Vec<_>>().join(" ");
+        let reason = Some(reason).filter(|reason| !reason.is_empty());
+        Some(Self::Redirect { id: id.to_owned(), to: to.to_owned(), reason })
     }
 }
 
@@ -116,6 +144,17 @@ mod tests {
         check("feedback 1.2 use the old lexer", Said::Feedback { id: "1.2".to_owned(), text });
         check("feedback 1.2", Said::Incomplete("feedback ID TEXT"));
         check("feedback please", Said::Incomplete("feedback ID TEXT"));
+        let redirect = |reason: Option<&str>| Said::Redirect {
+            id: "1.2".to_owned(),
+            to: "r-4/1.3".to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        check("redirect 1.2 r-4/1.3", redirect(None));
+        check("Redirect 1.2 to r-4/1.3 it waits", redirect(Some("it waits")));
+        for line in ["redirect", "redirect 1.2", "redirect 1.2 to", "redirect 1.2 elsewhere"] {
+            check(line, Said::Incomplete("redirect ID TO [REASON]"));
+        }
+        check("redirect old links", goal("redirect old links"));
         check("quit", Said::Quit);
         check("build the task parser", goal("build the task parser"));
         check("1.2", goal("1.2"));

@@ -9,7 +9,7 @@ fn what_is_not_said_is_as_configured() {
         assert_eq!(wish.clone().select(Some(&config)), expected, "{wish:?} {mode:?}");
     };
     let ids = vec!["1.2".to_owned()];
-    check(Mode::Single, Wish::AsConfigured, (Selection::Next, None));
+    check(Mode::Single, Wish::AsConfigured, (Selection::Next {}, None));
     check(Mode::Parallel, Wish::AsConfigured, (Selection::Parallel { count: 4 }, Some(4)));
     check(Mode::Batch, Wish::AsConfigured, (Selection::Batch { exclude: Vec::new() }, None));
     check(Mode::Batch, Wish::Streams(ids.clone()), (Selection::Streams { ids }, None));
@@ -22,7 +22,7 @@ fn what_is_not_said_is_as_configured() {
 fn without_a_project_the_defaults_hold() {
     let parallel = (Selection::Parallel { count: 3 }, Some(3));
     assert_eq!(Wish::Parallel(None).select(None), parallel);
-    assert_eq!(Wish::AsConfigured.select(None), (Selection::Next, None));
+    assert_eq!(Wish::AsConfigured.select(None), (Selection::Next {}, None));
 }
 
 #[test]

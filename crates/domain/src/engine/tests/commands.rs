@@ -249,3 +249,32 @@ fn one_command_stops_a_thousand_attempts() {
     }
     assert!(stage.world.run(run).expect("the run").is_finished());
 }
+
+#[test]
+fn what_is_spared_goes_on_with_what_it_waits_for_and_the_rest_ends() {
+    let tasks = vec![
+        plans::task("a", &[]),
+        plans::task("b", &[0]),
+        plans::task("c", &[1]),
+        plans::task("d", &[]),
+        plans::task("e", &[1]),
+    ];
+    let (mut stage, _, run, holder) = running(tasks);
+    let other = stage.submit(plans::run(7, 1), vec![plans::task("x", &[])]);
+    let spared = Scope::AllBut([TaskId { run, index: 2 }].into());
+    let receipts = stage.order(spared.clone(), CommandKind::Stop, "enough");
+    let told: Vec<TaskId> = receipts.iter().map(|receipt| receipt.task).collect();
+    assert_eq!(
+        told,
+        [TaskId { run, index: 3 }, TaskId { run, index: 4 }, TaskId { run: other, index: 0 }]
+    );
+    assert_eq!(holder.attempt.task, TaskId { run, index: 0 });
+    let states: Vec<&str> = (0..5).map(|index| stage.state(run, index)).collect();
+    assert_eq!(states, ["active", "blocked", "blocked", "cancelled", "cancelled"]);
+    assert!(stage.world.run(other).is_none_or(crate::run::Run::is_finished));
+    assert!(!stage.world.run(run).expect("the run").is_finished());
+    let again = Input::Command { scope: spared, kind: CommandKind::Stop, text: String::new() };
+    assert!(matches!(stage.give(again), Err(Rejection::NothingMatches { .. })));
+    stage.finish(&holder, Outcome::Completed).expect("accepted");
+    assert_eq!(stage.state(run, 2), "blocked");
+}

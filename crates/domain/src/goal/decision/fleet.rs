@@ -179,13 +179,16 @@ fn stop_all(context: &Context<'_>, all: bool, draft: &mut Draft<'_>) {
         draft.confidence = 0.4;
     }
     if excluded.is_empty() {
-        draft.say("Stops everything that is running.");
+        draft.say("Stops everything that runs or waits.");
         draft.arguments.stop_target = Some(StopTarget::All);
         if !all {
             warn_of_name(context, Intent::Stop, draft);
         }
     } else {
-        draft.say(format!("Stops everything that is running except {}.", excluded.join(", ")));
+        draft.say(format!(
+            "Stops everything that runs or waits, except {} and what that waits for.",
+            excluded.join(", ")
+        ));
         draft.arguments.stop_target = Some(StopTarget::AllExcept(excluded));
     }
 }

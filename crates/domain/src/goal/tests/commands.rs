@@ -222,6 +222,17 @@ fn stop() {
     assert_eq!(target("please stop working on the telemetry"), streams(&["1.9"]));
     assert_eq!(target("stop agent 1.2"), streams(&["1.2"]));
     assert_eq!(target("stop everything except 1.2"), StopTarget::AllExcept(vec!["1.2".to_owned()]));
+    // What waits, or is complete, can be spared like what can start.
+    for spared in ["2.4", "3.3", "1.1"] {
+        for text in [
+            format!("stop everything except {spared}"),
+            format!("stop all but {spared}"),
+            format!("cancel all tasks except {spared}"),
+            format!("stop everything but {spared}"),
+        ] {
+            assert_eq!(target(&text), StopTarget::AllExcept(vec![spared.to_owned()]), "{text}");
+        }
+    }
     assert_eq!(
         target("stop coder-1.2-1764977334"),
         StopTarget::Agents(vec!["coder-1.2-1764977334".to_owned()])
