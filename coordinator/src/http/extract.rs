@@ -54,11 +54,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 fn bad_body(rejection: &JsonRejection) -> Trouble {
     let trouble = |code| Trouble::new(rejection.status(), code, cause(rejection));
     match rejection {
-        JsonRejection::JsonDataError(_) => {
-            let trouble = trouble("invalid_body");
-            let hint = did_you_mean(&trouble.detail);
-            hint.into_iter().fold(trouble, Trouble::hint)
-        }
+        JsonRejection::JsonDataError(_) => meant(trouble("invalid_body")),
         JsonRejection::JsonSyntaxError(_) => trouble("invalid_json"),
         JsonRejection::MissingJsonContentType(_) => {
             trouble("wrong_media_type").hint("send JSON with `Content-Type: application/json`")
@@ -66,6 +62,14 @@ fn bad_body(rejection: &JsonRejection) -> Trouble {
         _ if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => trouble("body_too_large")
             .hint(format!("a request has at most {} bytes", super::BODY_MAX)),
         _ => trouble("unreadable_body"),
+    }
+}
+
+/// With what may have been meant as its hint.
+fn meant(trouble: Trouble) -> Trouble {
+    match did_you_mean(&trouble.detail) {
+        Some(hint) => trouble.hint(hint),
+        None => trouble,
     }
 }
 
@@ -87,7 +91,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Trouble> {
         let bad = |rejection: QueryRejection| {
-            Trouble::new(StatusCode::BAD_REQUEST, "invalid_query", cause(&rejection))
+            meant(Trouble::new(StatusCode::BAD_REQUEST, "invalid_query", cause(&rejection)))
         };
         let query = axum::extract::Query::from_request_parts(parts, state).await;
         query.map(|axum::extract::Query(value)| Self(value)).map_err(bad)

@@ -103,6 +103,8 @@ async fn a_slip_of_the_pen_in_a_body_is_told_what_may_have_been_meant() {
     assert_eq!(hint("/api/v1/runs", select).await, "did you mean \"exclude\"?");
     let far = hint("/api/v1/stop", r#"{"whatever": 1}"#).await;
     assert!(far.starts_with("known here: id, "), "{far}");
+    let query = get(&router, "/api/v1/runs?limti=3").await.check_problem(400, "invalid_query");
+    assert_eq!(query.hint.as_deref(), Some("did you mean \"limit\"?"));
     let command = r#"{"scope": {"kind": "all"}, "verb": "puase"}"#;
     assert_eq!(hint("/api/v1/commands", command).await, "did you mean \"pause\"?");
 }
