@@ -169,6 +169,8 @@ pub enum FailureClass {
     Infrastructure,
     /// A provider asked to wait.
     RateLimit,
+    /// The work is done and kept; something beside it keeps it from being integrated.
+    Integration,
     /// No retry can help.
     Final,
     /// Nobody's fault: tried again at once, and not counted.

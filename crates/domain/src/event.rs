@@ -272,6 +272,15 @@ pub enum TaskEvent {
         /// Why, in words for people and for the next attempt.
         reason: String,
     },
+    /// Nothing is wrong with the result, and something else keeps it from being integrated.
+    IntegrationHindered {
+        /// What, in words for people.
+        reason: String,
+        /// Not tried again before.
+        until: Timestamp,
+        /// Whether it is certain that nothing of the announced move has happened.
+        undone: bool,
+    },
     /// Done.
     Succeeded {
         /// The commit that integrated it, when it was integrated.
@@ -388,6 +397,7 @@ impl TaskEvent {
             | Self::IntegrationQueued { .. }
             | Self::IntegrationPrepared { .. }
             | Self::IntegrationRefused { .. }
+            | Self::IntegrationHindered { .. }
             | Self::Succeeded { .. }
             | Self::Failed { .. }
             | Self::Cancelled { .. }
@@ -435,6 +445,7 @@ impl TaskEvent {
             Self::IntegrationQueued { .. } => "integration_queued",
             Self::IntegrationPrepared { .. } => "integration_prepared",
             Self::IntegrationRefused { .. } => "integration_refused",
+            Self::IntegrationHindered { .. } => "integration_hindered",
             Self::Succeeded { .. } => "task_succeeded",
             Self::Failed { .. } => "task_failed",
             Self::Cancelled { .. } => "task_cancelled",

@@ -38,6 +38,9 @@ pub struct RetryPolicy {
     pub app_attempts: u32,
     /// Tries that may end in a failure of the machinery (worker lost, no disk).
     pub infra_attempts: u32,
+    /// Tries to integrate one result while something beside it hinders that (a lock, no disk).
+    #[serde(default = "integration_attempts")]
+    pub integration_attempts: u32,
     /// For how long rate limits may keep a task waiting, counted from its first one.
     #[serde(with = "millis")]
     pub rate_limit_for: Duration,
@@ -54,11 +57,17 @@ impl Default for RetryPolicy {
         Self {
             app_attempts: 2,
             infra_attempts: 3,
+            integration_attempts: integration_attempts(),
             rate_limit_for: Duration::from_secs(3600),
             backoff_base: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
         }
     }
+}
+
+/// With the usual pauses some minutes.
+fn integration_attempts() -> u32 {
+    10
 }
 
 impl RetryPolicy {

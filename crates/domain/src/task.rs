@@ -88,6 +88,22 @@ pub struct TaskRecord {
     /// Results that came too late to count; the newest last.
     #[serde(default)]
     pub orphans: Vec<Orphan>,
+    /// What keeps its result from being integrated, though nothing is wrong with it.
+    #[serde(default)]
+    pub hindrance: Option<Hindrance>,
+}
+
+/// What keeps a result from being integrated, though nothing is wrong with it: a lock, a full disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hindrance {
+    /// What it is, in words for people.
+    pub reason: String,
+    /// How often in a row integration was hindered.
+    pub times: u32,
+    /// Not tried again before.
+    pub until: Timestamp,
+    /// The move of the target that was announced and may have begun, when the task was given up.
+    pub prepared: Option<Prepared>,
 }
 
 /// A wait by order: an agent was taken off the task for another one.
@@ -206,6 +222,36 @@ pub struct Failure {
     pub reason: String,
 }
 
+impl TaskRecord {
+    /// Whether its result waits to be integrated, perhaps until somebody has removed what hinders it.
+    #[must_use]
+    pub fn keeps_result(&self) -> bool {
+        match &self.state {
+            TaskState::Integrating { .. } => true,
+            TaskState::Failed { failure } => failure.class == FailureClass::Integration,
+            TaskState::Blocked
+            | TaskState::Ready
+            | TaskState::Active
+            | TaskState::RetryWait { .. }
+            | TaskState::Succeeded { .. }
+            | TaskState::Cancelled { .. }
+            | TaskState::Skipped { .. } => false,
+        }
+    }
+
+    /// Whether the files of attempt `number` may still be needed: its result, work in progress,
+    /// what came too late, or what it may still bring.
+    #[must_use]
+    pub fn needs_files_of(&self, number: u32) -> bool {
+        let newest = self.attempt.as_ref().filter(|attempt| attempt.number == number);
+        let snapshot = self.snapshot.as_ref().filter(|_| !self.state.is_ended());
+        newest.is_some_and(|attempt| attempt.phase != Phase::Ended || self.keeps_result())
+            || snapshot.is_some_and(|snapshot| snapshot.attempt == number)
+            || self.lost.iter().any(|lost| lost.attempt == number)
+            || self.orphans.iter().any(|orphan| orphan.grant.attempt == number)
+    }
+}
+
 impl TaskState {
     /// Whether it has ended; only an operator's order opens it again.
     #[must_use]
@@ -276,6 +322,7 @@ impl Task {
             shunned: Vec::new(),
             lost: Vec::new(),
             orphans: Vec::new(),
+            hindrance: None,
         };
         let class = Class::of(&spec.agent, &spec.needs);
         Self { id, spec, record, class, unmet }

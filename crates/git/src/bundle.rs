@@ -67,7 +67,7 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::TooLarge`] above `limit` bytes; [`Error::InvalidBundle`] for
-    /// anything in it that should not be; [`Error::RefMoved`] when `name` exists and
+    /// anything in it that should not be, and not for what the machine did; [`Error::RefMoved`] when `name` exists and
     /// points elsewhere.
     pub async fn import_bundle(
         &self,
@@ -97,7 +97,9 @@ impl Repository {
             .await?;
         if indexed.code != Some(0) {
             return Err(match indexed.into_error() {
-                Error::Git { stderr, .. } => refused(stderr),
+                Error::Git { stderr, code: Some(_), .. } if !is_of_the_machine(&stderr) => {
+                    refused(stderr)
+                }
                 error => error,
             });
         }
@@ -114,6 +116,21 @@ impl Repository {
         self.create_ref(name, &header.commit).await?;
         Ok(header.commit)
     }
+}
+
+/// Whether git failed for want of something that no bundle can be blamed for.
+fn is_of_the_machine(stderr: &str) -> bool {
+    let words = [
+        "Input/output error",
+        "Cannot allocate memory",
+        "Out of memory",
+        "out of memory",
+        "Too many open files",
+        "Resource temporarily unavailable",
+        "unable to create thread",
+        "unable to create temporary file",
+    ];
+    words.iter().any(|words| stderr.contains(words))
 }
 
 fn open(path: &Path, limit: u64) -> Result<File, Error> {

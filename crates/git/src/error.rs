@@ -81,6 +81,18 @@ pub enum Error {
         /// Where it is.
         actual: Option<CommitId>,
     },
+    /// Git can't have both `a` and `a/b`.
+    #[error(
+        "the name {name} can't be used while there is {by}; rename that, for example `git branch -m {} {}-old`",
+        short(by),
+        short(by)
+    )]
+    NameBlocked {
+        /// The reference that can't be made.
+        name: String,
+        /// The one that is in the way.
+        by: String,
+    },
     /// Both sides changed the same content.
     #[error("merge conflict in {}", listed(paths))]
     Conflict {
@@ -228,6 +240,9 @@ impl Error {
         if let Some(path) = lock_file(&stderr) {
             return Self::Locked { path };
         }
+        if let Some((by, name)) = blocked_name(&stderr) {
+            return Self::NameBlocked { name, by };
+        }
         if says("Permission denied") || says("insufficient permission") {
             return Self::PermissionDenied { action, detail: stderr };
         }
@@ -240,6 +255,18 @@ fn lock_file(stderr: &str) -> Option<PathBuf> {
     let (before, _) = stderr.split_once("': File exists")?;
     let (_, path) = before.rsplit_once('\'')?;
     path.ends_with(".lock").then(|| PathBuf::from(path))
+}
+
+/// The names in `'refs/heads/a' exists; cannot create 'refs/heads/a/b'`.
+fn blocked_name(stderr: &str) -> Option<(String, String)> {
+    let (before, after) = stderr.split_once("' exists; cannot create '")?;
+    let (_, by) = before.rsplit_once('\'')?;
+    let (name, _) = after.split_once('\'')?;
+    Some((by.to_owned(), name.to_owned()))
+}
+
+fn short(name: &str) -> &str {
+    name.strip_prefix("refs/heads/").unwrap_or(name)
 }
 
 fn shown(commit: Option<&CommitId>) -> &str {
@@ -276,6 +303,11 @@ mod tests {
             read("error: insufficient permission for adding an object"),
             Error::PermissionDenied { .. }
         ));
+        let blocked = "fatal: update_ref failed for ref 'refs/heads/k/r': cannot lock ref \
+                       'refs/heads/k/r': 'refs/heads/k' exists; cannot create 'refs/heads/k/r'";
+        let told = read(blocked).to_string();
+        assert!(told.contains("there is refs/heads/k; rename that"), "{told}");
+        assert!(told.contains("git branch -m k k-old"), "{told}");
         assert!(matches!(read("fatal: bad object"), Error::Git { code: Some(128), .. }));
         match read("fatal: Unable to create '/r/.git/index.lock': File exists.\n\nAnother git") {
             Error::Locked { path } => assert_eq!(path, PathBuf::from("/r/.git/index.lock")),

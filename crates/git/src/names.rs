@@ -18,6 +18,10 @@ const MAX_OWN_NAME_BYTES: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefName(String);
 
+/// Where Kapelle makes branches of its own. The second one is for repositories that
+/// have a branch called `kapelle`: git can't have both `a` and `a/b`.
+pub(crate) const BRANCH_SPACES: [&str; 2] = ["refs/heads/kapelle/", "refs/heads/kapelle-runs/"];
+
 impl RefName {
     /// Validates a full reference name.
     ///
@@ -44,24 +48,29 @@ impl RefName {
     /// # Errors
     /// [`Error::InvalidName`] unless `name` is lower-case letters, digits, `.`, `_`, `-`, `/`.
     pub fn own_branch(name: &str) -> Result<Self, Error> {
+        Self::in_space(BRANCH_SPACES[0], name)
+    }
+
+    /// One in any of the spaces.
+    pub(crate) fn in_space(space: &str, name: &str) -> Result<Self, Error> {
         check_own_name(name)?;
-        Self::new(format!("refs/heads/kapelle/{name}"))
+        Self::new(format!("{space}{name}"))
     }
 
     /// The reference that keeps the result of one attempt,
-    /// `refs/kapelle/<run>/<task>/<attempt>`.
+    /// `refs/kapelle/<owner>/<run>/<task>/<attempt>`. Several owners may share a repository.
     ///
     /// # Errors
     /// [`Error::InvalidName`] unless each part is lower-case letters, digits, `.`, `_`, `-`.
-    pub fn attempt(run: &str, task: &str, attempt: &str) -> Result<Self, Error> {
-        for part in [run, task, attempt] {
+    pub fn attempt(owner: &str, run: &str, task: &str, attempt: &str) -> Result<Self, Error> {
+        for part in [owner, run, task, attempt] {
             check_own_name(part)?;
             if part.contains('/') {
                 let rule = "a part of an attempt's reference holds no '/'";
                 return Err(Error::InvalidName { kind: "reference", value: part.to_owned(), rule });
             }
         }
-        Self::new(format!("refs/kapelle/{run}/{task}/{attempt}"))
+        Self::new(format!("refs/kapelle/{owner}/{run}/{task}/{attempt}"))
     }
 
     /// The full name.
@@ -76,11 +85,13 @@ impl RefName {
         self.0.strip_prefix("refs/heads/").unwrap_or(&self.0)
     }
 
-    /// Whether the reference belongs to Kapelle: under `refs/kapelle/` or
-    /// `refs/heads/kapelle/`.
+    /// Whether it is where Kapelle makes references: under `refs/kapelle/`,
+    /// `refs/heads/kapelle/` or `refs/heads/kapelle-runs/`. People may have made some
+    /// there too.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.0.starts_with("refs/kapelle/") || self.0.starts_with("refs/heads/kapelle/")
+        self.0.starts_with("refs/kapelle/")
+            || BRANCH_SPACES.iter().any(|space| self.0.starts_with(space))
     }
 }
 
@@ -341,7 +352,7 @@ mod tests {
         };
         check("refs/heads/main", true);
         check("refs/heads/Größe#1", true);
-        check("refs/kapelle/r1/t2/a3", true);
+        check("refs/kapelle/e/r1/t2/a3", true);
         check("refs/heads/--upload-pack=x", false);
         check("refs/heads/x/-y", false);
         check("heads/main", false);
@@ -362,9 +373,10 @@ mod tests {
 
     #[test]
     fn own_names_are_narrower() {
-        assert_eq!(RefName::attempt("r1", "t-2", "3").unwrap().as_str(), "refs/kapelle/r1/t-2/3");
+        let attempt = RefName::attempt("e", "r1", "t-2", "3").unwrap();
+        assert_eq!(attempt.as_str(), "refs/kapelle/e/r1/t-2/3");
         for bad in ["", "A", "-x", "a/b", "a b", "a..b", "../../heads/main", "x.lock", "é"] {
-            assert!(RefName::attempt("r1", bad, "3").is_err(), "{bad:?}");
+            assert!(RefName::attempt("e", "r1", bad, "3").is_err(), "{bad:?}");
         }
         assert!(RefName::own_branch("run-1").unwrap().is_own());
         assert!(!RefName::branch("main").unwrap().is_own());

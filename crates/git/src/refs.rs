@@ -8,9 +8,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::command::blocking;
+use crate::names::BRANCH_SPACES;
 use crate::{CommitId, Error, RefName, Repository};
 
 const MOVING: &str = "moving a reference";
+/// How many names are tried for a branch, in each place.
+const NAMES_MAX: u32 = 99;
 const LOCK_POLL: Duration = Duration::from_millis(50);
 /// Git holds a reference's lock for milliseconds; one that outlives this wait and
 /// has no git process near it is dead.
@@ -21,6 +24,7 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::RefMoved`] when it exists and points elsewhere;
+    /// [`Error::NameBlocked`] when another reference keeps git from making it;
     /// [`Error::InvalidName`] when it is not one of Kapelle's own.
     pub async fn create_ref(&self, name: &RefName, commit: &CommitId) -> Result<(), Error> {
         require_own(name)?;
@@ -28,6 +32,44 @@ impl Repository {
             Err(Error::RefMoved { actual: Some(actual), .. }) if actual == *commit => Ok(()),
             result => result,
         }
+    }
+
+    /// Makes a branch at `commit` that did not exist: `kapelle/<name>`, or a name like it
+    /// where that is taken, be it by a person or by an earlier Kapelle.
+    ///
+    /// # Errors
+    /// [`Error::NameBlocked`] when none of these names can be used.
+    pub async fn create_free_branch(
+        &self,
+        name: &str,
+        commit: &CommitId,
+    ) -> Result<RefName, Error> {
+        let mut blocked = None;
+        for space in BRANCH_SPACES {
+            for number in 1..=NAMES_MAX {
+                let numbered = format!("{name}-{number}");
+                let free = RefName::in_space(space, if number == 1 { name } else { &numbered })?;
+                let made =
+                    self.update_ref(&free, None, Some(commit), "created", Stdio::null()).await;
+                match made {
+                    Ok(()) => return Ok(free),
+                    Err(Error::RefMoved { .. }) => {}
+                    Err(error @ Error::NameBlocked { .. }) => blocked = Some(error),
+                    Err(error) => return Err(error),
+                }
+                // The space itself, and so each name in it.
+                let by = blocked.as_ref().and_then(blocker);
+                if by.is_some_and(|by| space.strip_suffix('/') == Some(by)) {
+                    break;
+                }
+            }
+        }
+        let rule = "a name that is not taken; delete or rename branches called kapelle/…";
+        Err(blocked.unwrap_or_else(|| Error::InvalidName {
+            kind: "branch",
+            value: format!("kapelle/{name}"),
+            rule,
+        }))
     }
 
     /// Deletes a reference of Kapelle's own that is at `commit`. When it is gone
@@ -44,12 +86,12 @@ impl Repository {
         }
     }
 
-    /// The references under `refs/kapelle/`, in order of their names.
+    /// The references to results of `owner`, in order of their names.
     ///
     /// # Errors
     /// Whatever keeps git from listing them.
-    pub async fn attempt_refs(&self) -> Result<Vec<(RefName, CommitId)>, Error> {
-        self.list_refs(&["refs/kapelle/"]).await
+    pub async fn attempt_refs(&self, owner: &str) -> Result<Vec<(RefName, CommitId)>, Error> {
+        self.list_refs(&[&format!("refs/kapelle/{owner}/")]).await
     }
 
     /// The branches of Kapelle's own that have commits which `commit` has not in its
@@ -61,7 +103,8 @@ impl Repository {
         &self,
         commit: &CommitId,
     ) -> Result<Vec<(RefName, CommitId)>, Error> {
-        self.list_refs(&[&format!("--no-merged={commit}"), "refs/heads/kapelle/"]).await
+        let [usual, other] = BRANCH_SPACES;
+        self.list_refs(&[&format!("--no-merged={commit}"), usual, other]).await
     }
 
     async fn list_refs(&self, which: &[&str]) -> Result<Vec<(RefName, CommitId)>, Error> {
@@ -152,6 +195,14 @@ impl Repository {
             fs::remove_file(&lock).map_err(|e| Error::io("removing the stale lock", &lock, e))
         })
         .await
+    }
+}
+
+/// The reference that is in the way of another one.
+fn blocker(error: &Error) -> Option<&str> {
+    match error {
+        Error::NameBlocked { by, .. } => Some(by),
+        _ => None,
     }
 }
 

@@ -70,6 +70,15 @@ pub enum Waiting {
         /// How many results are before it.
         ahead: usize,
     },
+    /// Something keeps its result from being integrated; it is kept, and tried again.
+    Hindered {
+        /// What.
+        reason: String,
+        /// How often so far.
+        times: u32,
+        /// Not tried again before.
+        until: Timestamp,
+    },
     /// It is done.
     Succeeded {
         /// The commit that integrated it.
@@ -140,6 +149,13 @@ impl World {
                 Waiting::Retry { until: *until, class: *class }
             }
             TaskState::Integrating { .. } => {
+                if let Some(hindrance) = &task.record.hindrance {
+                    return Some(Waiting::Hindered {
+                        reason: hindrance.reason.clone(),
+                        times: hindrance.times,
+                        until: hindrance.until,
+                    });
+                }
                 let before = |other: &&Task| {
                     matches!(other.record.state, TaskState::Integrating { .. })
                         && (other.record.since, other.id) < (task.record.since, task.id)

@@ -155,6 +155,8 @@ impl World {
             step(&mut run.ended, after.ended);
             if after.ended {
                 index.ended.insert(id);
+            } else {
+                index.ended.remove(&id);
             }
         }
         index.touched.insert(id.run);

@@ -66,7 +66,7 @@ pub enum Input {
     RefuseIntegration {
         /// The attempt whose result it is.
         attempt: AttemptId,
-        /// Whether the work or the machinery is the reason.
+        /// What follows from it.
         class: RefusalClass,
         /// Why, in words for people and for the next attempt.
         reason: String,

@@ -10,9 +10,9 @@ use super::rejection::{RefusalClass, Rejection};
 use super::world::World;
 use crate::attempt::FailureClass;
 use crate::event::{Event, RunEvent, TaskEvent};
-use crate::ids::{AttemptId, RunId};
+use crate::ids::{AttemptId, RunId, Timestamp};
 use crate::run::Run;
-use crate::task::{Prepared, Task, TaskState};
+use crate::task::{Failure, Prepared, Task, TaskState};
 
 impl World {
     /// The task whose newest attempt is being integrated.
@@ -84,15 +84,41 @@ impl World {
         reason: &str,
     ) -> Result<Decision, Rejection> {
         let (task, _) = self.integrating(id)?;
+        if let RefusalClass::Hindered { times, for_person, undone } = class {
+            let known = task.record.hindrance.as_ref().map_or(0, |hindrance| hindrance.times);
+            if times != known + 1 {
+                return Ok(Decision::default());
+            }
+            let until = self.next_integration(moment, task, times);
+            let (reason, last) = (reason.to_owned(), for_person || until.is_none());
+            let until = until.unwrap_or(moment.now);
+            let hindered = TaskEvent::IntegrationHindered { reason: reason.clone(), until, undone };
+            let mut decision = recorded(task, hindered);
+            if last {
+                let failure = Failure { class: FailureClass::Integration, reason };
+                self.finish(task, TaskEvent::Failed { failure }, &mut decision);
+            }
+            return Ok(decision);
+        }
         let refused = TaskEvent::IntegrationRefused { reason: reason.to_owned() };
         let mut decision = recorded(task, refused);
         let (class, lesson) = match class {
             RefusalClass::Work => (FailureClass::Application, Some(reason.to_owned())),
-            RefusalClass::Machinery => (FailureClass::Infrastructure, None),
+            RefusalClass::Lost | RefusalClass::Hindered { .. } => {
+                (FailureClass::Infrastructure, None)
+            }
         };
         let setback = Setback { class, reason, lesson, wait: None };
         self.retry_or_give_up(moment, task, setback, &mut decision);
         Ok(decision)
+    }
+
+    /// When a result that was hindered for the `times`th time in a row is tried again; `None` when
+    /// it is kept until somebody opens its run again. No agent is bothered either way.
+    fn next_integration(&self, moment: Moment, task: &Task, times: u32) -> Option<Timestamp> {
+        let policy = self.run(task.id.run)?.record.spec.retry;
+        let wait = policy.backoff(times, moment.random);
+        (times < policy.integration_attempts).then(|| moment.now.after(wait))
     }
 
     fn targeted(&self, id: RunId) -> Result<&Run, Rejection> {

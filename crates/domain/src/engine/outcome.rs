@@ -98,7 +98,8 @@ impl World {
                 let since = tally.rate_limited_since.unwrap_or(moment.now);
                 (tally.rate_limited + 1, moment.now.since(since) < policy.rate_limit_for)
             }
-            FailureClass::Final => (1, false),
+            // What is kept is not made again.
+            FailureClass::Integration | FailureClass::Final => (1, false),
             FailureClass::Uncounted => return Some(moment.now),
         };
         let wait = policy.backoff(failures, moment.random).max(setback.wait.unwrap_or_default());

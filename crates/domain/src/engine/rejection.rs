@@ -14,8 +14,17 @@ use crate::worker::InvalidRegistration;
 pub enum RefusalClass {
     /// A conflict, a failed check: back to an agent.
     Work,
-    /// A disk, a repository that can't be written: tried again.
-    Machinery,
+    /// The result is gone: it has to be made again.
+    Lost,
+    /// Nothing is wrong with the result. It is kept, and its integration is tried again.
+    Hindered {
+        /// How often in a row that is so with this time, from 1.
+        times: u32,
+        /// Whether trying again is of no use before a person has done something.
+        for_person: bool,
+        /// Whether it is certain that nothing of the announced move has happened.
+        undone: bool,
+    },
 }
 
 /// Why an input was refused. Part of normal operation: nothing has changed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::decision::{Answer, Decision, Moment};
+use super::decision::{Answer, Decision, Effect, Moment};
 use super::input::{Resumption, Submission};
 use super::rejection::Rejection;
 use super::world::World;
@@ -103,6 +103,9 @@ impl World {
             decision.events.push(Event::Task { task: task.id, event });
         }
         for task in &again {
+            if let (true, Some(attempt)) = (task.record.keeps_result(), task.attempt_id()) {
+                decision.effects.push(Effect::Integrate { attempt });
+            }
             decision.events.push(Event::Task { task: task.id, event: TaskEvent::Revived });
         }
         decision.answer = Answer::Resumed(again.iter().map(|task| task.id).collect());

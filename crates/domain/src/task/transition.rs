@@ -3,8 +3,8 @@
 //! Live execution, recovery and the property tests all go through `Task::apply`.
 
 use super::{
-    FEEDBACK_MAX, IllegalTaskEvent, LESSONS_MAX, LostGrant, ORPHANS_MAX, Prepared, SHUNNED_MAX,
-    Snapshot, Tally, Task, TaskState,
+    FEEDBACK_MAX, Hindrance, IllegalTaskEvent, LESSONS_MAX, LostGrant, ORPHANS_MAX, Prepared,
+    SHUNNED_MAX, Snapshot, Tally, Task, TaskState,
 };
 use crate::attempt::{Attempt, FailureClass, Granted, Outcome, Report};
 use crate::command::{CommandKind, CommandState};
@@ -38,6 +38,7 @@ impl Task {
             | E::Cancelled { .. }
             | E::Revived
             | E::DoneElsewhere => self.change_of_state(at, event),
+            E::IntegrationHindered { .. } => self.change_of_hindrance(event),
             E::Offered { .. } => {
                 self.change_of_state(at, event) || self.change_of_attempt(at, event)
             }
@@ -130,6 +131,11 @@ impl Task {
             (S::Failed { .. } | S::Cancelled { .. } | S::Skipped { .. }, E::DoneElsewhere) => {
                 S::Succeeded { commit: None }
             }
+            (S::Failed { failure }, E::Revived) if failure.class == FailureClass::Integration => {
+                self.record.cancel = None;
+                self.record.paused = None;
+                S::Integrating { prepared: self.record.hindrance.take().and_then(|it| it.prepared) }
+            }
             (S::Failed { .. } | S::Cancelled { .. } | S::Skipped { .. }, E::Revived) => {
                 self.record.tally = Tally::default();
                 self.record.cancel = None;
@@ -153,6 +159,28 @@ impl Task {
         };
         self.record.state = next;
         self.record.since = at;
+        if !self.record.keeps_result() {
+            self.record.hindrance = None;
+        }
+        true
+    }
+
+    /// What keeps the result from being integrated. It stays where it is in the merge queue.
+    fn change_of_hindrance(&mut self, event: &TaskEvent) -> bool {
+        let record = &mut self.record;
+        let (
+            TaskState::Integrating { prepared },
+            TaskEvent::IntegrationHindered { reason, until, undone },
+        ) = (&mut record.state, event)
+        else {
+            return false;
+        };
+        if *undone {
+            *prepared = None;
+        }
+        let times = record.hindrance.as_ref().map_or(0, |hindrance| hindrance.times) + 1;
+        let (reason, prepared) = (reason.clone(), prepared.clone());
+        record.hindrance = Some(Hindrance { reason, times, until: *until, prepared });
         true
     }
 
@@ -279,7 +307,9 @@ impl Task {
             Some(
                 FailureClass::Infrastructure | FailureClass::Uncounted | FailureClass::RateLimit,
             ) => true,
-            Some(FailureClass::Application | FailureClass::Final) => false,
+            Some(FailureClass::Application | FailureClass::Integration | FailureClass::Final) => {
+                false
+            }
             None => attempt.yields,
         };
         match &report.result {
@@ -326,7 +356,7 @@ impl Task {
                 tally.rate_limited += 1;
                 tally.rate_limited_since.get_or_insert(at);
             }
-            FailureClass::Final | FailureClass::Uncounted => {}
+            FailureClass::Integration | FailureClass::Final | FailureClass::Uncounted => {}
         }
         if let Some(lesson) = lesson {
             keep_newest(&mut self.record.lessons, lesson.clone(), LESSONS_MAX);

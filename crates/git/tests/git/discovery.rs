@@ -112,12 +112,12 @@ async fn own_references_are_made_and_deleted_once() {
     let fixture = Fixture::with(&[("file", "1")]).await;
     let old = fixture.head();
     let new = fixture.commit(&[("file", "2")], "second");
-    let name = RefName::attempt("r1", "t1", "1").unwrap();
+    let name = RefName::attempt("e", "r1", "t1", "1").unwrap();
     let repository = &fixture.repository;
     for _ in 0..2 {
         repository.create_ref(&name, &old).await.unwrap();
     }
-    assert_eq!(repository.attempt_refs().await.unwrap(), [(name.clone(), old.clone())]);
+    assert_eq!(repository.attempt_refs("e").await.unwrap(), [(name.clone(), old.clone())]);
     match repository.create_ref(&name, &new).await {
         Err(Error::RefMoved { actual: Some(actual), .. }) => assert_eq!(actual, old),
         other => panic!("{other:?}"),
@@ -127,9 +127,34 @@ async fn own_references_are_made_and_deleted_once() {
     for _ in 0..2 {
         repository.delete_ref(&name, &old).await.unwrap();
     }
-    assert_eq!(repository.attempt_refs().await.unwrap(), []);
+    assert_eq!(repository.attempt_refs("e").await.unwrap(), []);
     let users = repository.create_ref(&main_branch(), &new).await;
     assert!(matches!(users, Err(Error::InvalidName { .. })), "{users:?}");
+}
+
+#[tokio::test]
+async fn a_branch_of_ours_never_takes_a_name_that_somebody_has() {
+    let fixture = Fixture::with(&[("file", "1")]).await;
+    let (repository, head) = (&fixture.repository, fixture.head());
+    let made = async || repository.create_free_branch("r-1", &head).await.unwrap();
+    assert_eq!(made().await.short(), "kapelle/r-1");
+    // Also where it is at that very commit.
+    assert_eq!(made().await.short(), "kapelle/r-1-2");
+    fixture.git(&["branch", "kapelle/r-1-3/below"]);
+    assert_eq!(made().await.short(), "kapelle/r-1-4");
+    for branch in ["kapelle/r-1", "kapelle/r-1-2", "kapelle/r-1-3/below", "kapelle/r-1-4"] {
+        fixture.git(&["branch", "--quiet", "-D", branch]);
+    }
+    fixture.git(&["branch", "kapelle"]);
+    assert_eq!(made().await.short(), "kapelle-runs/r-1");
+    assert!(RefName::branch("kapelle-runs/r-1").unwrap().is_own());
+    fixture.git(&["branch", "--quiet", "-D", "kapelle-runs/r-1"]);
+    fixture.git(&["branch", "kapelle-runs"]);
+    let blocked = repository.create_free_branch("r-1", &head).await.unwrap_err();
+    assert!(
+        blocked.to_string().contains("git branch -m kapelle-runs kapelle-runs-old"),
+        "{blocked}"
+    );
 }
 
 #[tokio::test]

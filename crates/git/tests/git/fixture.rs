@@ -94,7 +94,7 @@ impl Fixture {
         let snapshot = self.snapshot(&workspace).await;
         let bundle = self.path(&format!("{name}.bundle"));
         snapshot.bundle(&bundle).await.unwrap();
-        let reference = RefName::attempt("run", name, "1").unwrap();
+        let reference = RefName::attempt("e", "run", name, "1").unwrap();
         self.repository.import_bundle(&bundle, base, &reference, 1 << 20).await.unwrap()
     }
 }

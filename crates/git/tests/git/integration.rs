@@ -12,7 +12,7 @@ use crate::fixture::{Fixture, message, write};
 const LIMIT: u64 = 1 << 20;
 
 fn attempt() -> RefName {
-    RefName::attempt("run", "task", "1").unwrap()
+    RefName::attempt("e", "run", "task", "1").unwrap()
 }
 
 async fn bundle_of(fixture: &Fixture, work: impl FnOnce(&Path)) -> (PathBuf, CommitId) {
@@ -34,7 +34,7 @@ async fn a_bundle_arrives_once() {
             let import = fixture.repository.import_bundle(&bundle, &base, &attempt(), LIMIT).await;
             assert_eq!(import.unwrap(), commit);
         }
-        let refs = fixture.repository.attempt_refs().await.unwrap();
+        let refs = fixture.repository.attempt_refs("e").await.unwrap();
         assert_eq!(refs, [(attempt(), commit.clone())]);
         fixture.git(&["fsck", "--strict"]);
         let stored = fs::read_dir(fixture.path("")).unwrap().flatten();
@@ -51,7 +51,7 @@ async fn a_bundle_arrives_once() {
 
 async fn refused(repository: &Repository, bundle: &Path, base: &CommitId, limit: u64) -> Error {
     let error = repository.import_bundle(bundle, base, &attempt(), limit).await.unwrap_err();
-    assert_eq!(repository.attempt_refs().await.unwrap(), []);
+    assert_eq!(repository.attempt_refs("e").await.unwrap(), []);
     error
 }
 

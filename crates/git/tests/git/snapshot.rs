@@ -179,7 +179,7 @@ async fn nothing_that_an_agent_plants_runs_or_is_followed() {
 
     let bundle = fixture.path("bundle");
     snapshot.bundle(&bundle).await.unwrap();
-    let name = kapelle_git::RefName::attempt("r", "t", "1").unwrap();
+    let name = kapelle_git::RefName::attempt("e", "r", "t", "1").unwrap();
     let imported = fixture.repository.import_bundle(&bundle, &snapshot.base, &name, 1 << 20).await;
     assert_eq!(imported.unwrap(), snapshot.commit);
     assert!(!marker.exists());

@@ -242,7 +242,16 @@ impl History {
             .collect();
         let Some(attempt) = choose(&waiting, pick).copied() else { return };
         if refuse {
-            let (class, reason) = (RefusalClass::Work, "conflict".to_owned());
+            let class = match pick % 4 {
+                0 => RefusalClass::Work,
+                1 => RefusalClass::Lost,
+                rest => RefusalClass::Hindered {
+                    times: 1 + u32::try_from(pick / 8 % 3).expect("small"),
+                    for_person: rest == 2,
+                    undone: pick % 8 < 4,
+                },
+            };
+            let reason = "conflict".to_owned();
             self.give(Input::RefuseIntegration { attempt, class, reason });
             return;
         }

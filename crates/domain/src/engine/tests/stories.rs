@@ -1,6 +1,9 @@
 //! One story a rule.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::task::{Prepared, Tally};
 
 #[test]
 fn a_chain_runs_in_order_and_ends_the_run() {
@@ -294,6 +297,60 @@ fn a_conflict_goes_back_to_an_agent_with_the_reason() {
     let record = &stage.world.task(TaskId { run, index: 0 }).expect("a task").record;
     assert_eq!(record.lessons, ["conflict in src/lib.rs"]);
     assert_eq!(stage.state(run, 0), "active");
+}
+
+/// A result that something beside it keeps from being integrated: `times` in a row.
+fn hindered(
+    stage: &mut Stage,
+    attempt: AttemptId,
+    times: std::ops::RangeInclusive<u32>,
+    for_person: bool,
+) {
+    for times in times {
+        let class = RefusalClass::Hindered { times, for_person, undone: false };
+        let reason = "index.lock exists".to_owned();
+        stage.give(Input::RefuseIntegration { attempt, class, reason }).expect("noted");
+    }
+}
+
+#[test]
+fn what_hinders_an_integration_costs_no_attempt() {
+    for for_person in [false, true] {
+        let mut stage = Stage::new();
+        let session = stage.register("w", 1, Vec::new());
+        let run = stage.submit(targeted(1, 1), vec![integrated("a", &[]), integrated("b", &[0])]);
+        let holder = stage.start_next("w", session);
+        stage.finish(&holder, Outcome::Completed).expect("accepted");
+        let attempt = holder.attempt;
+        let prepared =
+            Prepared { branch: "main".to_owned(), old: "a".repeat(40), new: "d".repeat(40) };
+        let Prepared { branch, old, new } = prepared.clone();
+        stage.give(Input::PrepareIntegration { attempt, branch, old, new }).expect("announced");
+        if !for_person {
+            hindered(&mut stage, attempt, 1..=9, false);
+            hindered(&mut stage, attempt, 9..=9, false);
+            assert_eq!(stage.state(run, 0), "integrating", "it is tried again");
+            let explained = stage.world.explain(attempt.task).expect("a task").reason;
+            assert!(matches!(explained, Waiting::Hindered { times: 9, .. }), "{explained:?}");
+        }
+        let last = if for_person { 1 } else { 10 };
+        hindered(&mut stage, attempt, last..=last, for_person);
+        assert_eq!([0, 1].map(|index| stage.state(run, index)), ["failed", "skipped"]);
+        assert!(stage.world.task(attempt.task).expect("a task").record.keeps_result());
+        let mut after = reopened(&stage);
+        let resumption = Resumption { run, head: None, done: BTreeSet::new() };
+        after.give(Input::Resume(resumption)).expect("opened again");
+        assert_eq!(after.effects, [Effect::Integrate { attempt }], "no agent works again");
+        let state = &after.world.task(attempt.task).expect("a task").record.state;
+        assert_eq!(*state, TaskState::Integrating { prepared: Some(prepared) });
+        hindered(&mut after, attempt, 1..=9, false);
+        assert_eq!(after.state(run, 0), "integrating", "it has the whole budget again");
+        let commit = "d".repeat(40);
+        after.give(Input::Integrated { attempt, commit }).expect("integrated");
+        let record = &after.world.task(attempt.task).expect("a task").record;
+        assert_eq!((record.tally, &record.hindrance), (Tally::default(), &None));
+        assert_eq!(after.state(run, 1), "active", "what depends on it goes on");
+    }
 }
 
 #[test]
