@@ -12,6 +12,7 @@
 
 mod message;
 pub mod target;
+mod trouble;
 
 use std::fmt;
 use std::future::Future;
@@ -22,11 +23,10 @@ use std::time::Duration;
 
 use kapelle_bus::Refusal;
 use kapelle_bus::freight::BlobReference;
-use kapelle_domain::attempt::{Check, Verdict, WorkResult};
+use kapelle_domain::attempt::{Check, WorkResult};
 use kapelle_domain::engine::{Input, RefusalClass};
-use kapelle_domain::ids::{AttemptId, RunId};
+use kapelle_domain::ids::{AttemptId, RunId, Timestamp};
 use kapelle_domain::plan::{PlanSource, Target, TaskSpec};
-use kapelle_domain::prompt::tail;
 use kapelle_domain::roadmap::{Edit as RoadmapEdit, Roadmap, Status};
 use kapelle_domain::task::{Prepared, TaskState};
 use kapelle_git::{
@@ -39,8 +39,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::message::TASK as TASK_TRAILER;
+use self::trouble::Trouble;
 use crate::dispatch::{Engine, Stopped};
 use crate::project::{Project, ROADMAP_BYTES_MAX};
+use crate::results::{Parcels, attempt_ref};
 
 /// The largest bundle that is taken.
 const BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -48,27 +50,16 @@ const BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// How often a move is tried anew because the target moved meanwhile.
 const RACES_MAX: u32 = 20;
 
-/// How much of a failed check an agent is told.
-const DETAIL_BYTES_MAX: usize = 2_000;
-
 /// How long the queue waits when nothing rings.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Checks a merged tree in the given directory, which was made from the given commit; the name
-/// marks the processes. Injected, because running commands under supervision is the worker's art.
-pub type CheckTree = Arc<
-    dyn Fn(PathBuf, CommitId, String) -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>>
-        + Send
-        + Sync,
->;
+/// marks the processes. Fails with the reason when this machine can't run them. Injected, because
+/// running commands under supervision is the worker's art.
+pub type CheckTree = Arc<dyn Fn(PathBuf, CommitId, String) -> Checking + Send + Sync>;
 
-/// Gets the blob of a reference into a new file. Injected, because what carries blobs is the
-/// business of whoever puts a coordinator together.
-pub type Fetch = Arc<
-    dyn Fn(BlobReference, PathBuf) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>
-        + Send
-        + Sync,
->;
+/// Checks that are being run.
+pub type Checking = Pin<Box<dyn Future<Output = Result<Vec<Check>, String>> + Send>>;
 
 /// What the integrator is made of.
 #[derive(Clone)]
@@ -85,14 +76,24 @@ pub struct Integrator {
     pub clock: Clock,
     /// Rung when there may be something to integrate.
     pub bell: Arc<Notify>,
-    /// Gets results of workers on other machines.
-    pub fetch: Option<Fetch>,
+    /// Whose references and trailers are ours: [`crate::results::owner`] of the store.
+    pub owner: String,
+    /// Where workers on other machines put their results, if there are such.
+    pub parcels: Option<Arc<dyn Parcels>>,
 }
 
 impl fmt::Debug for Integrator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Integrator").field("project", &self.project.root()).finish_non_exhaustive()
     }
+}
+
+/// What the queue does next.
+enum Next {
+    /// Integrate this.
+    Ready(Box<Waiting>),
+    /// Wait for as long, or until the bell rings.
+    Nothing { look_in: Duration },
 }
 
 /// One result that waits.
@@ -107,38 +108,12 @@ struct Waiting {
     result: Option<WorkResult>,
     base: Option<String>,
     prepared: Option<Prepared>,
+    /// How often in a row its integration was hindered.
+    hindered: u32,
+    /// Not to be tried before.
+    until: Timestamp,
     /// Whether its worker is on another machine.
     remote: bool,
-}
-
-/// Why a result is not integrated now.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    /// Its work doesn't fit; the agent has to mend it.
-    #[error("{0}")]
-    Work(String),
-    /// The machinery failed.
-    #[error("{0}")]
-    Machinery(String),
-    /// The task isn't waiting any more.
-    #[error("it is no longer waiting")]
-    Gone,
-    /// The coordinator ends.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
-impl From<GitError> for Trouble {
-    fn from(error: GitError) -> Self {
-        match &error {
-            GitError::Conflict { .. } => Self::Work(format!(
-                "{}; what was integrated meanwhile changed the same places",
-                Chain(&error)
-            )),
-            GitError::InvalidBundle { .. } => Self::Work(Chain(&error).to_string()),
-            _ => Self::Machinery(Chain(&error).to_string()),
-        }
-    }
 }
 
 impl Integrator {
@@ -147,19 +122,20 @@ impl Integrator {
     pub async fn run(self, drain: CancellationToken, stop: CancellationToken) {
         loop {
             match self.next().await {
-                Ok(Some(waiting)) => {
+                Ok(Next::Ready(waiting)) => {
                     // A move that has begun is always finished before the process ends.
-                    if let Err(Stopped) = self.integrate(waiting).await {
+                    if let Err(Stopped) = self.integrate(*waiting).await {
                         return;
                     }
                 }
-                Ok(None) if drain.is_cancelled() => return,
-                Ok(None) => {
+                // What is hindered is for the next process.
+                Ok(Next::Nothing { .. }) if drain.is_cancelled() => return,
+                Ok(Next::Nothing { look_in }) => {
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = drain.cancelled() => {}
                         () = self.bell.notified() => {}
-                        () = tokio::time::sleep(IDLE) => {}
+                        () = tokio::time::sleep(look_in) => {}
                     }
                 }
                 Err(Stopped) => return,
@@ -170,8 +146,21 @@ impl Integrator {
         }
     }
 
-    /// The result that waits longest; announced moves come first.
-    async fn next(&self) -> Result<Option<Waiting>, Stopped> {
+    /// The result that waits longest and isn't hindered; announced moves come first. One that has
+    /// perhaps begun and can't be finished yet has everything else wait for it.
+    async fn next(&self) -> Result<Next, Stopped> {
+        let now = Timestamp(self.clock.now());
+        let waiting = self.waiting().await?;
+        let stuck = waiting.iter().any(|one| one.prepared.is_some() && one.until > now);
+        let ready = |one: &Waiting| one.until <= now && (!stuck || one.prepared.is_some());
+        let soonest = waiting.iter().map(|one| one.until.since(now)).filter(|wait| !wait.is_zero());
+        let look_in = soonest.min().map_or(IDLE, |wait| wait.min(IDLE));
+        let next = waiting.into_iter().find(ready);
+        Ok(next.map_or(Next::Nothing { look_in }, |waiting| Next::Ready(Box::new(waiting))))
+    }
+
+    /// What waits, in the order in which it goes.
+    async fn waiting(&self) -> Result<Vec<Waiting>, Stopped> {
         self.engine
             .read(|world| {
                 let open = world.runs().filter(|run| !run.is_finished());
@@ -181,6 +170,7 @@ impl Integrator {
                         return None;
                     };
                     let attempt = task.record.attempt.as_ref()?;
+                    let hindrance = task.record.hindrance.as_ref();
                     let waiting = Waiting {
                         attempt: task.attempt_id()?,
                         spec: Arc::clone(&task.spec),
@@ -191,32 +181,62 @@ impl Integrator {
                         result: attempt.report.as_ref()?.result.clone(),
                         base: attempt.grant.as_ref()?.base.clone(),
                         prepared: prepared.clone(),
+                        hindered: hindrance.map_or(0, |hindrance| hindrance.times),
+                        until: hindrance.map_or(Timestamp::default(), |hindrance| hindrance.until),
                         remote: !attempt.grant.as_ref()?.embedded,
                     };
                     Some(((prepared.is_none(), task.record.since, task.id), waiting))
                 });
-                waiting.min_by_key(|(order, _)| *order).map(|(_, waiting)| waiting)
+                let mut waiting: Vec<_> = waiting.collect();
+                waiting.sort_by_key(|(order, _)| *order);
+                waiting.into_iter().map(|(_, waiting)| waiting).collect()
             })
             .await
     }
 
     async fn integrate(&self, waiting: Waiting) -> Result<(), Stopped> {
         let attempt = waiting.attempt;
-        let trouble = match self.bring_in(&waiting).await {
-            Ok(()) | Err(Trouble::Gone) => None,
-            Err(Trouble::Stopped(stopped)) => return Err(stopped),
-            Err(Trouble::Work(reason)) => Some((RefusalClass::Work, reason)),
-            Err(Trouble::Machinery(reason)) => Some((RefusalClass::Machinery, reason)),
-        };
-        if let Some((class, reason)) = trouble {
-            self.forget_ref(&waiting).await;
-            tracing::info!(%attempt, %reason, "a result was not integrated");
-            let refusal = Input::RefuseIntegration { attempt, class, reason };
-            if let Err(Trouble::Stopped(stopped)) = self.tell(refusal).await {
-                return Err(stopped);
+        let (class, reason) = match self.bring_in(&waiting).await {
+            Ok(()) => return Ok(()),
+            Err(Trouble::Gone) => {
+                self.forget(&waiting).await;
+                return Ok(());
             }
+            Err(Trouble::Stopped(stopped)) => return Err(stopped),
+            Err(Trouble::Work(reason)) => (RefusalClass::Work, reason),
+            Err(Trouble::Lost(reason)) => (RefusalClass::Lost, reason),
+            Err(Trouble::Hindered { reason, for_person }) => {
+                let undone = match self.is_undone(&waiting).await? {
+                    Some(undone) => undone,
+                    None => return Ok(()),
+                };
+                let times = waiting.hindered + 1;
+                (RefusalClass::Hindered { times, for_person, undone }, reason)
+            }
+        };
+        tracing::info!(%attempt, %reason, "a result was not integrated");
+        let told = self.tell(Input::RefuseIntegration { attempt, class, reason }).await;
+        if let Err(Trouble::Stopped(stopped)) = told {
+            return Err(stopped);
+        }
+        if !matches!(class, RefusalClass::Hindered { .. }) {
+            self.forget(&waiting).await;
         }
         Ok(())
+    }
+
+    /// Whether nothing of the move that was announced last has happened; `None` when all of it has,
+    /// and is recorded. What can't be found out now is found out the next time.
+    async fn is_undone(&self, waiting: &Waiting) -> Result<Option<bool>, Stopped> {
+        let now = self.waiting().await?;
+        let same = now.into_iter().find(|one| one.attempt == waiting.attempt);
+        let Some(prepared) = same.and_then(|one| one.prepared) else { return Ok(Some(true)) };
+        match self.finish_announced(waiting, &prepared).await {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(true)),
+            Err(Trouble::Stopped(stopped)) => Err(stopped),
+            Err(_) => Ok(Some(false)),
+        }
     }
 
     async fn bring_in(&self, waiting: &Waiting) -> Result<(), Trouble> {
@@ -230,9 +250,8 @@ impl Integrator {
         for _ in 0..RACES_MAX {
             let branch = self.branch(waiting, &mut target).await?;
             let old = self.project.repository.resolve(&branch).await?;
-            let old = old.ok_or_else(|| {
-                Trouble::Machinery(format!("the branch {} is gone", branch.short()))
-            })?;
+            // Deleted at this very moment: there is another one the next time.
+            let Some(old) = old else { continue };
             if let Some(commit) = self.already_in(waiting, &old).await? {
                 return self.done(waiting, &commit).await;
             }
@@ -247,7 +266,7 @@ impl Integrator {
                 return self.done(waiting, &merged).await;
             }
         }
-        Err(Trouble::Machinery("the target moved again and again".to_owned()))
+        Err(Trouble::hindered("the target moved again and again"))
     }
 
     /// Finishes a move that was announced by a coordinator that is gone. False when nothing of it
@@ -276,7 +295,7 @@ impl Integrator {
     /// Takes the result out of its bundle. `None` when there is none: nothing was changed.
     async fn import(&self, waiting: &Waiting) -> Result<Option<Work>, Trouble> {
         let Some(result) = &waiting.result else { return Ok(None) };
-        let name = attempt_ref(waiting.attempt)?;
+        let name = attempt_ref(&self.owner, waiting.attempt)?;
         let announced = CommitId::new(result.commit.as_str())?;
         // The base is what was granted, not what the worker says.
         let base = CommitId::new(waiting.base.clone().unwrap_or_default())?;
@@ -284,6 +303,9 @@ impl Integrator {
             return Ok(Some(Work { base, result: announced }));
         }
         let path = self.bundle(waiting, result).await?;
+        if matches!(tokio::fs::try_exists(&path).await, Ok(false)) {
+            return Err(Trouble::Lost(format!("the bundle {} is gone", path.display())));
+        }
         let found =
             self.project.repository.import_bundle(&path, &base, &name, BUNDLE_BYTES_MAX).await;
         if waiting.remote {
@@ -307,38 +329,34 @@ impl Integrator {
         // A worker on another machine has no business with paths of this one.
         let reference: BlobReference =
             result.bundle.parse().map_err(|error| Trouble::Work(Chain(&error).to_string()))?;
-        let fetch = self.fetch.as_ref().ok_or_else(|| {
-            Trouble::Machinery("results of other machines can't be got here".to_owned())
+        let parcels = self.parcels.as_ref().ok_or_else(|| Trouble::Hindered {
+            reason: "results of other machines can only be got by `kapelle coordinator`".to_owned(),
+            for_person: true,
         })?;
         let path = self.project.state.join("results").join(reference.name.as_str());
         drop(tokio::fs::remove_file(&path).await);
-        fetch(reference, path.clone()).await.map_err(Trouble::Machinery)?;
+        if parcels.fetch(&reference.name, &path).await?.hash != reference.hash {
+            drop(tokio::fs::remove_file(&path).await);
+            return Err(Trouble::Lost(format!("{reference} is not what was reported")));
+        }
         Ok(path)
     }
 
-    /// The branch that results go to now; a branch of the run's own where the target can't move.
+    /// The branch that results go to now; a new one of the run's own where the target can't move.
     async fn branch(&self, waiting: &Waiting, target: &mut Target) -> Result<RefName, Trouble> {
         let repository = &self.project.repository;
-        let own = RefName::own_branch(&waiting.run.to_string())?;
-        if target.branch != own.short() {
-            let branch = RefName::branch(&target.branch)?;
-            let Some(reason) = target::obstacle(repository, &branch).await? else {
-                return Ok(branch);
-            };
-            let head =
-                repository.resolve(&branch).await?.map_or(target.head.clone(), |at| at.to_string());
-            self.tell(Input::SwitchTarget {
-                run: waiting.run,
-                branch: own.short().to_owned(),
-                head: head.clone(),
-                reason,
-            })
-            .await?;
-            *target = Target { branch: own.short().to_owned(), head };
-        }
-        if repository.resolve(&own).await?.is_none() {
-            repository.create_ref(&own, &CommitId::new(target.head.as_str())?).await?;
-        }
+        let branch = RefName::branch(&target.branch)?;
+        let Some(reason) = target::obstacle(repository, &branch).await? else {
+            return Ok(branch);
+        };
+        let head = match repository.resolve(&branch).await? {
+            Some(head) => head,
+            None => CommitId::new(target.head.as_str())?,
+        };
+        let own = target::make_own(repository, waiting.run, &head).await?;
+        *target = Target { branch: own.short().to_owned(), head: head.to_string() };
+        let Target { branch, head } = target.clone();
+        self.tell(Input::SwitchTarget { run: waiting.run, branch, head, reason }).await?;
         Ok(own)
     }
 
@@ -349,14 +367,9 @@ impl Integrator {
         at: &CommitId,
     ) -> Result<Option<CommitId>, Trouble> {
         let since = waiting.base.clone().and_then(|base| CommitId::new(base).ok());
-        let name = waiting.attempt.to_string();
-        let found = self
-            .project
-            .repository
-            .find_commit_with_trailer(at, message::ATTEMPT, &name, since.as_ref())
-            .await?;
-        // Numbers of runs begin anew when the state was thrown away; the content decides then.
-        Ok(found.filter(|_| waiting.prepared.is_some()))
+        let name = message::name(waiting.attempt, &self.owner);
+        let repository = &self.project.repository;
+        Ok(repository.find_commit_with_trailer(at, message::ATTEMPT, &name, since.as_ref()).await?)
     }
 
     async fn merge(
@@ -391,7 +404,12 @@ impl Integrator {
         news: bool,
     ) -> Result<Merged, Trouble> {
         let commit = NewCommit {
-            message: message::of(&waiting.spec, waiting.attempt, &waiting.title, news),
+            message: message::of(
+                &waiting.spec,
+                (waiting.attempt, &self.owner),
+                &waiting.title,
+                news,
+            ),
             identity: self.identity.clone(),
             seconds: self.clock.now() / 1000,
         };
@@ -449,25 +467,14 @@ impl Integrator {
         kapelle_git::remove_tree(&directory).await?;
         let parent = self.project.state.join("work");
         std::fs::create_dir_all(&parent).map_err(|error| {
-            Trouble::Machinery(format!("{} can't be made: {error}", parent.display()))
+            Trouble::hindered(format!("{} can't be made: {error}", parent.display()))
         })?;
         let clone = self.project.repository.checkout_for_verification(merged, &directory).await?;
         let checks = (self.check)(clone.tree.clone(), target.clone(), name).await;
         if let Err(error) = kapelle_git::remove_tree(&directory).await {
             tracing::warn!(error = %Chain(&error), "a clone for checks could not be removed");
         }
-        let failed: Vec<String> = checks
-            .iter()
-            .filter(|check| check.verdict != Verdict::Pass)
-            .map(|check| format!("`{}`:\n{}", check.name, tail(&check.detail, DETAIL_BYTES_MAX)))
-            .collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        Err(Trouble::Work(format!(
-            "after merging with the target, checks fail: {}",
-            failed.join("\n")
-        )))
+        trouble::of_checks(&checks.map_err(Trouble::hindered)?)
     }
 
     /// Announces the move, then makes it. False when the target moved meanwhile.
@@ -495,9 +502,6 @@ impl Integrator {
                 | GitError::OperationInProgress { .. }
                 | GitError::CheckedOutElsewhere { .. },
             ) => Ok(false),
-            Err(error @ GitError::WouldOverwrite { .. }) => {
-                Err(Trouble::Machinery(format!("{}; move them away", Chain(&error))))
-            }
             Err(error) => Err(error.into()),
         }
     }
@@ -505,24 +509,28 @@ impl Integrator {
     async fn done(&self, waiting: &Waiting, commit: &CommitId) -> Result<(), Trouble> {
         let integrated = Input::Integrated { attempt: waiting.attempt, commit: commit.to_string() };
         self.tell(integrated).await?;
-        self.forget_ref(waiting).await;
-        if let Some(result) = waiting.result.as_ref().filter(|_| !waiting.remote) {
-            // The work is in the target; what only served to bring it there can go.
-            drop(tokio::fs::remove_file(&result.bundle).await);
-        }
+        self.forget(waiting).await;
         Ok(())
     }
 
-    /// Removes the reference that held the result while it was integrated.
-    async fn forget_ref(&self, waiting: &Waiting) {
+    /// Removes what held a result while it waited: its reference, and its bundle or parcel. What
+    /// can't be removed now is removed later, by [`crate::results::Leftovers`].
+    async fn forget(&self, waiting: &Waiting) {
         let Some(result) = &waiting.result else { return };
         let removed = async {
-            let (name, at) =
-                (attempt_ref(waiting.attempt)?, CommitId::new(result.commit.as_str())?);
-            self.project.repository.delete_ref(&name, &at).await
+            let name = attempt_ref(&self.owner, waiting.attempt)?;
+            self.project.repository.delete_ref(&name, &CommitId::new(result.commit.as_str())?).await
         };
         if let Err(error) = removed.await {
             tracing::warn!(attempt = %waiting.attempt, error = %Chain(&error), "a reference could not be removed");
+        }
+        if !waiting.remote {
+            drop(tokio::fs::remove_file(&result.bundle).await);
+        } else if let (Some(parcels), Ok(reference)) =
+            (&self.parcels, result.bundle.parse::<BlobReference>())
+            && let Err(error) = parcels.remove(&reference.name).await
+        {
+            tracing::warn!(attempt = %waiting.attempt, error = %Chain(&error), "a result could not be removed");
         }
     }
 
@@ -546,13 +554,4 @@ impl Integrator {
 /// Whether something has changed beside the integrator's own files.
 fn news(edits: &[Edit], changed: &[ChangedPath]) -> bool {
     changed.iter().any(|changed| edits.iter().all(|edit| edit.path != changed.path))
-}
-
-/// Where the result of an attempt is kept until it is integrated.
-///
-/// # Errors
-/// None for an id of ours: its parts are letters and digits.
-pub fn attempt_ref(attempt: AttemptId) -> Result<RefName, GitError> {
-    let task = format!("t{}", attempt.task.index);
-    RefName::attempt(&attempt.task.run.to_string(), &task, &attempt.number.to_string())
 }

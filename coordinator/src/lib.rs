@@ -2,6 +2,7 @@
 //!
 //! - [`dispatch`] owns the memory that everything is decided from, and commits;
 //! - [`integrate`] brings results into the target, one after the other;
+//! - [`results`] is how results come in, and the end of what they leave behind;
 //! - [`histories`] brings what work starts from to workers on other machines;
 //! - [`transcripts`] keeps what agents print;
 //! - [`service`] is what can be asked, one function for each use; [`http`] translates to it.
@@ -13,5 +14,6 @@ pub mod histories;
 pub mod http;
 pub mod integrate;
 pub mod project;
+pub mod results;
 pub mod service;
 pub mod transcripts;

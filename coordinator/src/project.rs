@@ -111,6 +111,7 @@ impl Project {
         RetryPolicy {
             app_attempts: retry.app_attempts,
             infra_attempts: retry.infra_attempts,
+            integration_attempts: retry.integration_attempts,
             rate_limit_for: retry.rate_limit_for.0,
             backoff_base: retry.backoff_base.0,
             backoff_max: retry.backoff_max.0,

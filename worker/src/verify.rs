@@ -18,7 +18,7 @@ use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config::{self, CommandLine, Severity};
 use kapelle_runtime::telemetry::Chain;
 
-use crate::process::{Ended, Exit, Output, ProcessSpec, StopLadder, Supervisor};
+use crate::process::{self, Ended, Exit, Output, ProcessSpec, StopLadder, Supervisor};
 
 pub use detect::detect;
 use detect::{Plan, Surface};
@@ -34,6 +34,9 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// What is said where nothing of the project's own has looked at a result.
 const NOTHING_RAN: &str = "no check command ran; add verify.checks to kapelle.yaml";
+
+/// How the detail of a check begins that the machine kept from being run.
+const NOT_RUN: &str = "it could not be run here: ";
 
 /// What is checked.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +75,7 @@ impl Verifier {
         let tree = subject.tree;
         let plan = match self.plan(&subject).await {
             Ok(plan) => plan,
-            Err(error) => return vec![unknown("checks", Chain(&error).to_string())],
+            Err(error) => return vec![unknown("checks", not_run(&Chain(&error)))],
         };
         let began = self.clock.now();
         let mut checks: Vec<Check> =
@@ -156,7 +159,11 @@ impl Verifier {
         let mut process = match self.supervisor.spawn(spec).await {
             Ok(process) => process,
             Err(error) => {
-                let reason = Chain(&error).to_string();
+                let reason = match &error {
+                    // The work, or the configuration, has no such program.
+                    process::Error::SpawnFailed { .. } => Chain(&error).to_string(),
+                    _ => not_run(&Chain(&error)),
+                };
                 return (Verdict::Unknown, reason);
             }
         };
@@ -198,7 +205,7 @@ fn judge(exit: Exit, late: Option<Duration>, output: String) -> (Verdict, String
             (Verdict::Unknown, with("it was killed, probably for want of memory".to_owned()))
         }
         Ended::Signal(signal) => (Verdict::Fail, with(format!("ended by signal {signal}"))),
-        Ended::Lost => (Verdict::Unknown, with("how it ended is not known".to_owned())),
+        Ended::Lost => (Verdict::Unknown, with(not_run(&"how it ended is not known"))),
     }
 }
 
@@ -246,6 +253,20 @@ fn vanished(command: &config::Check, needs: &str) -> Check {
     );
     let name = command.name.clone();
     Check { name, verdict: Verdict::Fail, detail, took: Duration::ZERO }
+}
+
+fn not_run(reason: &dyn std::fmt::Display) -> String {
+    format!("{NOT_RUN}{reason}")
+}
+
+/// Why a check could not be run by a fault of this machine, if there is such a check: it says
+/// nothing of what was to be checked.
+#[must_use]
+pub fn machine_fault(checks: &[Check]) -> Option<String> {
+    let faulty = checks
+        .iter()
+        .find(|check| check.verdict == Verdict::Unknown && check.detail.starts_with(NOT_RUN))?;
+    Some(format!("the check `{}`: {}", faulty.name, faulty.detail))
 }
 
 /// All checks taken together.

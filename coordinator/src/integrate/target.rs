@@ -1,10 +1,13 @@
 //! Where results go: the branch that is checked out while its working copy is clean, else a
 //! branch of the run's own.
 
+use kapelle_domain::ids::RunId;
 use kapelle_git::{Checkout, CommitId, Error, RefName, Repository, WorkingCopy};
 
 use crate::project::Project;
 use crate::service::wanted_target;
+
+const NOT_ON_A_BRANCH: &str = "no branch is checked out (HEAD is detached)";
 
 /// Where the results of a run are to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,9 +32,9 @@ pub async fn choose(project: &Project) -> Result<Chosen, Error> {
         (None, Some(branch)) => branch.clone(),
         (None, None) => {
             return Ok(Chosen {
-                branch: "HEAD".to_owned(),
+                branch: DETACHED.to_owned(),
                 head: head.commit,
-                instead: Some("no branch is checked out (HEAD is detached)".to_owned()),
+                instead: Some(NOT_ON_A_BRANCH.to_owned()),
             });
         }
     };
@@ -41,11 +44,33 @@ pub async fn choose(project: &Project) -> Result<Chosen, Error> {
     Ok(Chosen { branch: branch.short().to_owned(), head: at, instead })
 }
 
+/// Makes a branch of a run's own at `head`. It never is one that was there: where the name of the
+/// run is taken, be it by a person or by a run of another database, it gets another one.
+///
+/// # Errors
+/// Whatever keeps git from making one.
+pub async fn make_own(
+    repository: &Repository,
+    run: RunId,
+    head: &CommitId,
+) -> Result<RefName, Error> {
+    repository.create_free_branch(&run.to_string(), head).await
+}
+
+/// What stands for the branch of a run that began while none was checked out.
+const DETACHED: &str = "HEAD";
+
 /// Why `branch` can't be moved now; `None` when it can.
 ///
 /// # Errors
 /// Whatever keeps git from looking.
 pub async fn obstacle(repository: &Repository, branch: &RefName) -> Result<Option<String>, Error> {
+    if branch.short() == DETACHED {
+        return Ok(Some(NOT_ON_A_BRANCH.to_owned()));
+    }
+    if repository.resolve(branch).await?.is_none() {
+        return Ok(Some(format!("the branch {} is gone", branch.short())));
+    }
     Ok(match repository.branch_checkout_state(branch).await? {
         Checkout::Nowhere | Checkout::Here(WorkingCopy::Clean) => None,
         Checkout::Here(WorkingCopy::Dirty { paths }) => {

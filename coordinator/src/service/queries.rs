@@ -249,7 +249,7 @@ impl Service {
     fn view_of(&self, task: &StoredTask, keys: &[String], facts: &Facts) -> TaskView {
         let reason = match facts.explanations.get(&task.id) {
             Some(explanation) => why::in_words(explanation, self.0.clock.now()),
-            None => why::of_ended(&task.record.state, keys),
+            None => why::of_ended(task, keys),
         };
         let activity = match task.record.state {
             TaskState::Active => {

@@ -277,6 +277,9 @@ fn task_message(event: &TaskEvent) -> String {
         TaskEvent::IntegrationRefused { reason } => {
             format!("its result was not integrated: {reason}")
         }
+        TaskEvent::IntegrationHindered { reason, .. } => {
+            format!("its result can't be integrated now, and is kept: {reason}")
+        }
         TaskEvent::Succeeded { commit: Some(commit) } => format!("done, in {}", short(commit)),
         TaskEvent::Succeeded { commit: None } => "done".to_owned(),
         TaskEvent::Failed { failure } => format!("failed: {}", failure.reason),

@@ -11,6 +11,7 @@ use kapelle_domain::selection::{self, Choice, Common, TakenStreams, Unplannable}
 use kapelle_domain::words::plural;
 use kapelle_git::RefName;
 use kapelle_runtime::config;
+use kapelle_runtime::telemetry::Chain;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -116,11 +117,19 @@ impl Service {
         self.require_same(run, request).await?;
         if let Some(reason) = chosen.instead {
             // A branch of its own is named after the run, whose number is known only now.
-            let branch = format!("kapelle/{run}");
-            notes.push(format!("results go to the branch {branch}: {reason}"));
-            let head = chosen.head.to_string();
-            let switch = Input::SwitchTarget { run, branch, head, reason };
-            drop(self.0.engine.give(switch).await??);
+            match target::make_own(&self.0.project.repository, run, &chosen.head).await {
+                Ok(own) => {
+                    let branch = own.short().to_owned();
+                    notes.push(format!("results go to the branch {branch}: {reason}"));
+                    let head = chosen.head.to_string();
+                    let switch = Input::SwitchTarget { run, branch, head, reason };
+                    drop(self.0.engine.give(switch).await??);
+                }
+                // The merge queue tries it again when there is something to integrate.
+                Err(error) => {
+                    notes.push(format!("there is no branch for the results yet: {}", Chain(&error)))
+                }
+            }
         }
         self.accepted(&run.to_string(), notes).await
     }
@@ -150,15 +159,15 @@ impl Service {
 
     /// What has become of a run's target and of its work streams since it ended.
     async fn resumption(&self, run: RunId) -> Result<Resumption, Error> {
-        let stored = self.0.store.run(run).await?;
-        let target = stored.and_then(|stored| stored.record.target);
         let mut resumption = Resumption { run, head: None, done: BTreeSet::new() };
-        let Some(target) = target else { return Ok(resumption) };
+        let Some(stored) = self.0.store.run(run).await? else { return Ok(resumption) };
+        let has_own_branch = stored.record.has_own_branch();
+        let Some(target) = stored.record.target else { return Ok(resumption) };
         let branch = RefName::branch(&target.branch)?;
         let head = self.0.project.repository.resolve(&branch).await?;
         resumption.head = head.map(|commit| commit.to_string());
         // A run whose results have a branch of their own isn't described by the roadmap at hand.
-        if branch.is_own() {
+        if has_own_branch {
             return Ok(resumption);
         }
         let Ok((_, roadmap)) = self.0.project.roadmap().await else { return Ok(resumption) };

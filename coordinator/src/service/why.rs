@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use kapelle_domain::attempt::{FailureClass, Phase, Verdict};
 use kapelle_domain::engine::{Explanation, Wait, Waiting};
-use kapelle_domain::ids::Timestamp;
+use kapelle_domain::ids::{TaskId, Timestamp};
 use kapelle_domain::prompt::tail;
 use kapelle_domain::roadmap::Status;
 use kapelle_domain::selection::{self, Taken};
-use kapelle_domain::task::TaskState;
+use kapelle_domain::task::{Failure, TaskState};
 use kapelle_domain::words::plural;
+use kapelle_store::StoredTask;
 
 use super::view::WhyView;
 use super::{Error, Kind, Service, show, taken};
@@ -162,7 +163,8 @@ fn hint(reason: &Waiting, id: &str) -> Option<String> {
         Waiting::Held { .. } => Some(format!("kapelle logs -f {id}")),
         Waiting::Dependencies { on } => on.first().map(|key| format!("kapelle why {key}")),
         Waiting::Skipped { because } => Some(format!("kapelle why {because}")),
-        Waiting::Room { .. }
+        Waiting::Hindered { .. }
+        | Waiting::Room { .. }
         | Waiting::Next
         | Waiting::Offered
         | Waiting::Retry { .. }
@@ -201,11 +203,18 @@ pub(super) fn in_words(explanation: &Explanation, now_ms: i64) -> String {
         Waiting::Integration { ahead } => {
             format!("its result waits in the merge queue behind {ahead}")
         }
+        Waiting::Hindered { reason, times, until } => {
+            let wait = span(until.since(Timestamp(now_ms)));
+            format!(
+                "its result is kept, and integrated later (try {} in {wait}): {reason}",
+                times + 1
+            )
+        }
         Waiting::Succeeded { commit: Some(commit) } => {
             format!("integrated in {}", show::short(commit))
         }
         Waiting::Succeeded { commit: None } => "done".to_owned(),
-        Waiting::Failed { failure } => failure.reason.clone(),
+        Waiting::Failed { failure } => failed(failure, explanation.task),
         Waiting::Cancelled => {
             explanation.cancel.clone().unwrap_or_else(|| "stopped by order".to_owned())
         }
@@ -214,13 +223,13 @@ pub(super) fn in_words(explanation: &Explanation, now_ms: i64) -> String {
 }
 
 /// The same for a task whose run is no longer in memory.
-pub(super) fn of_ended(state: &TaskState, keys: &[String]) -> String {
-    match state {
+pub(super) fn of_ended(task: &StoredTask, keys: &[String]) -> String {
+    match &task.record.state {
         TaskState::Succeeded { commit: Some(commit) } => {
             format!("integrated in {}", show::short(commit))
         }
         TaskState::Succeeded { commit: None } => "done".to_owned(),
-        TaskState::Failed { failure } => failure.reason.clone(),
+        TaskState::Failed { failure } => failed(failure, task.id),
         TaskState::Cancelled { .. } => "stopped by order".to_owned(),
         TaskState::Skipped { because } => {
             let index = usize::try_from(*because).unwrap_or(usize::MAX);
@@ -232,6 +241,21 @@ pub(super) fn of_ended(state: &TaskState, keys: &[String]) -> String {
         | TaskState::Active
         | TaskState::RetryWait { .. }
         | TaskState::Integrating { .. } => "its run is not loaded".to_owned(),
+    }
+}
+
+fn failed(failure: &Failure, task: TaskId) -> String {
+    match failure.class {
+        FailureClass::Integration => format!(
+            "its result is kept and could not be integrated: {}; `kapelle resume {}` tries it again, \
+             without an agent",
+            failure.reason, task.run
+        ),
+        FailureClass::Application
+        | FailureClass::Infrastructure
+        | FailureClass::RateLimit
+        | FailureClass::Final
+        | FailureClass::Uncounted => failure.reason.clone(),
     }
 }
 
@@ -264,6 +288,7 @@ fn class_in_words(class: FailureClass) -> &'static str {
         FailureClass::Application => "the last attempt failed",
         FailureClass::Infrastructure => "the machinery failed",
         FailureClass::RateLimit => "its provider asked to wait",
+        FailureClass::Integration => "its result could not be integrated",
         FailureClass::Final => "it can't be run",
         FailureClass::Uncounted => "it was interrupted",
     }

@@ -58,6 +58,15 @@ pub enum RunOutcome {
     Cancelled,
 }
 
+impl RunRecord {
+    /// Whether its results go to a branch of its own, and not to where it began.
+    #[must_use]
+    pub fn has_own_branch(&self) -> bool {
+        let branch = |target: &Option<Target>| target.as_ref().map(|target| target.branch.clone());
+        branch(&self.spec.target) != branch(&self.target)
+    }
+}
+
 impl RunOutcome {
     /// Its name, as stored and shown. Once released, a name keeps its meaning.
     #[must_use]

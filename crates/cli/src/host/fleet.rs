@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kapelle_bus::CoordinatorEnd as _;
-use kapelle_bus::blob::BlobStore as _;
 use kapelle_bus::nats::{Bucket, Credentials, NatsCoordinator, NatsOptions, NatsWorker, Secret};
 use kapelle_bus::subject::Root;
 use kapelle_coordinator::histories::Histories;
-use kapelle_coordinator::integrate::Fetch;
+use kapelle_coordinator::results::Parcels;
 use kapelle_domain::ids::WorkerId;
 use kapelle_domain::placement::Labels;
 use kapelle_domain::worker::{Program, ProgramState, Registration, is_worker_name};
@@ -52,8 +51,17 @@ pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let bucket = |bucket| bus.blobs(bucket, blob_bytes, all_bytes);
     let bases = bucket(Bucket::Bases).await.map_err(Error::Nats)?;
     let results = bucket(Bucket::Results).await.map_err(Error::Nats)?;
+    let parcels: Arc<dyn Parcels> = Arc::new(results);
     let hosted = Hosted::new(&ground, project.socket());
-    let (engine, bell) = local::open(project, "coordinator", &ground, bus.clone(), &hosted).await?;
+    let (engine, bell) = local::open(
+        project,
+        "coordinator",
+        &ground,
+        bus.clone(),
+        Some(Arc::clone(&parcels)),
+        &hosted,
+    )
+    .await?;
     let histories = Histories::new(
         bases,
         ground.project.repository.clone(),
@@ -61,18 +69,7 @@ pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
         ground.places.sub("work"),
     );
     hosted.core.tasks.spawn(histories.run(engine.clone(), hosted.core.end.clone()));
-    let fetch: Fetch = Arc::new(move |reference, to| {
-        let results = results.clone();
-        Box::pin(async move {
-            let got = results.get(&reference.name, &to).await;
-            match got {
-                Ok(blob) if blob.hash == reference.hash => Ok(()),
-                Ok(_) => Err(format!("{reference} is not what was reported")),
-                Err(error) => Err(Chain(&error).to_string()),
-            }
-        })
-    });
-    local::integrate(&ground, engine, bell, Some(fetch), &hosted);
+    local::integrate(&ground, engine, bell, Some(parcels), &hosted);
     let end = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move {
         end.cancelled().await;

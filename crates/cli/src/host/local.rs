@@ -9,14 +9,14 @@ use std::sync::Arc;
 use kapelle_bus::{CoordinatorEnd, memory};
 use kapelle_coordinator::dispatch::{self, Dispatch};
 use kapelle_coordinator::http::{self, Access, Reach, Stale, Token};
-use kapelle_coordinator::integrate::{CheckTree, Fetch, Integrator};
+use kapelle_coordinator::integrate::{CheckTree, Integrator};
 use kapelle_coordinator::project::Project as Served;
+use kapelle_coordinator::results::{self, Leftovers, Parcels, When};
 use kapelle_coordinator::service::{self, Service};
 use kapelle_coordinator::transcripts::Transcripts;
 use kapelle_domain::ids::{Term, WorkerId};
-use kapelle_domain::task::TaskState;
 use kapelle_domain::worker::Registration;
-use kapelle_git::{Identity, RefName, Repository};
+use kapelle_git::{Identity, Repository};
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config::Config;
 use kapelle_runtime::identity;
@@ -27,7 +27,7 @@ use kapelle_worker::attempt::project::{Project as Worked, Settings, Source};
 use kapelle_worker::daemon::Worker;
 use kapelle_worker::process::{Supervisor, sweep_strays};
 use kapelle_worker::spool::attempt::{Reported, reported};
-use kapelle_worker::verify::{Subject, Verifier};
+use kapelle_worker::verify::{Subject, Verifier, machine_fault};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -165,7 +165,7 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let (coordinator_end, worker_end) = memory::bus();
     let mut hosted = Hosted::new(&ground, socket_for(project, need));
     hosted.bus = Some(worker_end.clone());
-    let (engine, bell) = open(project, role(need), &ground, coordinator_end, &hosted).await?;
+    let (engine, bell) = open(project, role(need), &ground, coordinator_end, None, &hosted).await?;
     if matches!(need, Need::Work(_)) {
         integrate(&ground, engine, bell, None, &hosted);
         let worker = worker(ground, worker_end);
@@ -182,6 +182,7 @@ pub(super) async fn open<C: CoordinatorEnd>(
     role: &'static str,
     ground: &Ground,
     bus: C,
+    parcels: Option<Arc<dyn Parcels>>,
     hosted: &Hosted,
 ) -> Result<(dispatch::Engine, Arc<Notify>), Error> {
     let bell = Arc::new(Notify::new());
@@ -212,17 +213,25 @@ pub(super) async fn open<C: CoordinatorEnd>(
     let until = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move { until.run_until_cancelled(collected).await });
     hosted.core.tasks.spawn(checkpoints(Arc::clone(&ground.store), hosted.core.end.clone()));
-    clear_results(&engine, &ground.places.sub("results"), ground.reported.clone()).await?;
-    clear_refs(&engine, &ground.project.repository).await?;
+    let leftovers = Leftovers {
+        engine: engine.clone(),
+        store: Arc::clone(&ground.store),
+        repository: ground.project.repository.clone(),
+        owner: results::owner(ground.store.epoch()),
+        directory: ground.places.sub("results"),
+        parcels,
+    };
+    leftovers.clear(When::AtStart).await;
+    hosted.core.tasks.spawn(leftovers.run(hosted.core.end.clone()));
     Ok((engine, bell))
 }
 
-/// Starts the merge queue. `fetch` gets results of workers on other machines.
+/// Starts the merge queue.
 pub(super) fn integrate(
     ground: &Ground,
     engine: dispatch::Engine,
     bell: Arc<Notify>,
-    fetch: Option<Fetch>,
+    parcels: Option<Arc<dyn Parcels>>,
     hosted: &Hosted,
 ) {
     let integrator = Integrator {
@@ -232,7 +241,8 @@ pub(super) fn integrate(
         identity: ground.author.clone(),
         clock: ground.clock.clone(),
         bell,
-        fetch,
+        owner: results::owner(ground.store.epoch()),
+        parcels,
     };
     hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
 }
@@ -311,63 +321,6 @@ async fn clear(directory: &Path) -> Result<(), Error> {
         .await
         .map_err(|error| failed("cleared")(std::io::Error::other(error)))?;
     std::fs::create_dir_all(directory).map_err(failed("made"))
-}
-
-/// Removes results that nobody waits for: their attempts were cut off before they were reported.
-/// Those of reports that are still to be delivered stay.
-async fn clear_results(
-    engine: &dispatch::Engine,
-    directory: &Path,
-    reported: Vec<Reported>,
-) -> Result<(), Error> {
-    let awaited = engine.read(|world| {
-        let undelivered = reported.into_iter().filter(|Reported { held, .. }| {
-            world.task(held.attempt.task).is_some_and(|task| {
-                let granted = task.grant().is_some_and(|grant| grant.fence == held.fence);
-                granted && task.attempt_id() == Some(held.attempt)
-            })
-        });
-        let tasks = world.runs().flat_map(|run| &run.tasks);
-        let waiting =
-            tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
-        let attempts = waiting.filter_map(|task| task.record.attempt.as_ref());
-        let results = attempts.filter_map(|attempt| attempt.report.as_ref()?.result.as_ref());
-        let results = results.map(|result| PathBuf::from(&result.bundle));
-        results.chain(undelivered.filter_map(|reported| reported.bundle)).collect::<Vec<PathBuf>>()
-    });
-    // A loop that has ended says so itself; then nothing is cleared.
-    let Ok(awaited) = awaited.await else { return Ok(()) };
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if !awaited.contains(&path) {
-            std::fs::remove_file(&path).map_err(|source| Error::Directory {
-                path,
-                doing: "cleared",
-                source,
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes the references of results that nobody waits for.
-async fn clear_refs(engine: &dispatch::Engine, repository: &Repository) -> Result<(), Error> {
-    let awaited = engine.read(|world| {
-        let tasks = world.runs().flat_map(|run| &run.tasks);
-        let waiting =
-            tasks.filter(|task| matches!(task.record.state, TaskState::Integrating { .. }));
-        waiting.filter_map(kapelle_domain::task::Task::attempt_id).collect::<Vec<_>>()
-    });
-    let Ok(awaited) = awaited.await else { return Ok(()) };
-    let awaited: Result<Vec<RefName>, _> =
-        awaited.into_iter().map(kapelle_coordinator::integrate::attempt_ref).collect();
-    let awaited = awaited.map_err(Error::Repository)?;
-    for (name, commit) in repository.attempt_refs().await.map_err(Error::Repository)? {
-        if !awaited.contains(&name) {
-            repository.delete_ref(&name, &commit).await.map_err(Error::Repository)?;
-        }
-    }
-    Ok(())
 }
 
 /// Removes workspaces that were kept for long enough. One that can't be removed stays.
@@ -479,7 +432,8 @@ fn check_tree(ground: &Ground) -> CheckTree {
         let repository = repository.clone();
         Box::pin(async move {
             let subject = Subject { tree: &tree, repository: &repository, base: &base };
-            verifier.check(subject, &marker, |_| {}).await
+            let checks = verifier.check(subject, &marker, |_| {}).await;
+            machine_fault(&checks).map_or(Ok(checks), Err)
         })
     })
 }

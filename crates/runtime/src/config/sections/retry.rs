@@ -16,6 +16,10 @@ pub struct Retry {
     /// How often a task is tried in all when a worker, a disk or a network fails.
     #[schemars(range(min = 1))]
     pub infra_attempts: u32,
+    /// How often a finished result is tried to be integrated while something beside it is in the
+    /// way: a lock, a full disk. No agent works again for it.
+    #[schemars(range(min = 1))]
+    pub integration_attempts: u32,
     /// How long a task is tried again while its provider refuses for too many requests.
     pub rate_limit_for: HumanDuration,
     /// The longest wait before the second try; it doubles from try to try.
@@ -29,6 +33,7 @@ impl Default for Retry {
         Self {
             app_attempts: 2,
             infra_attempts: 3,
+            integration_attempts: 10,
             rate_limit_for: HumanDuration::from_mins(60),
             backoff_base: HumanDuration::from_secs(1),
             backoff_max: HumanDuration::from_secs(60),
@@ -41,6 +46,7 @@ impl Retry {
         require_at_least_one(&[
             ("app_attempts", self.app_attempts.into()),
             ("infra_attempts", self.infra_attempts.into()),
+            ("integration_attempts", self.integration_attempts.into()),
         ])?;
         require_some_time(&[("backoff_base", self.backoff_base)])?;
         if self.backoff_max < self.backoff_base {
