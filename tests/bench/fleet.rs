@@ -5,9 +5,11 @@
 //! connections of its own. Git, processes, checks and HTTP are left out.
 
 mod crew;
+pub(crate) mod soak;
 pub(crate) mod workers;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,9 +18,10 @@ use kapelle_coordinator::dispatch::Engine;
 use kapelle_coordinator::transcripts::Transcripts;
 use kapelle_domain::command::{CommandKind, CommandState};
 use kapelle_domain::engine::{Answer, Input, Scope};
-use kapelle_domain::event::{Event, TaskEvent, WorkerEvent};
+use kapelle_domain::event::{Event, Recorded, TaskEvent, WorkerEvent};
 use kapelle_domain::ids::{RunId, TaskId};
 use kapelle_tests::NatsServer;
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::figures::{Figures, percentile_ms, rate};
@@ -185,18 +188,7 @@ async fn command(stage: &mut Stage, load: Load, floor: Floor, figures: &mut Figu
     let engine = stage.engine.clone();
     let mut events = engine.watch();
     let run = stage.submit(submission).await?;
-    let mut missing = held;
-    let started = async {
-        while missing > 0 {
-            let batch = events.recv().await?;
-            let started = batch.iter().filter(|recorded| {
-                matches!(&recorded.event, Event::Task { task, event: TaskEvent::Started { .. } } if task.run == run)
-            });
-            missing = missing.saturating_sub(u32::try_from(started.count())?);
-        }
-        Ok(())
-    };
-    stage.wait(started).await.context("waiting for attempts that hold")?;
+    stage.wait(started(&mut events, run, held)).await?;
     let mut idle = stage.wait(pings(&engine, run, held, load.commands)).await?;
     let p50 = percentile_ms(&mut idle, 50);
     figures.add(load.named("command applied p50"), "ms", p50);
@@ -227,6 +219,21 @@ async fn command(stage: &mut Stage, load: Load, floor: Floor, figures: &mut Figu
     stage.wait(ended).await?;
     let took = begin.elapsed().as_secs_f64() * 1_000.0;
     figures.add(load.named(&format!("{held} attempts stopped at once")), "ms", took);
+    Ok(())
+}
+
+/// Waits until so many attempts of a run have started.
+async fn started(
+    events: &mut broadcast::Receiver<Arc<Vec<Recorded>>>,
+    run: RunId,
+    mut missing: u32,
+) -> Result<()> {
+    let started = |event: &Event| matches!(event, Event::Task { task, event: TaskEvent::Started { .. } } if task.run == run);
+    while missing > 0 {
+        let batch = events.recv().await.context("waiting for attempts to start")?;
+        let count = batch.iter().filter(|recorded| started(&recorded.event)).count();
+        missing = missing.saturating_sub(u32::try_from(count)?);
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod noop;
 mod stage;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Measure {
     Engine(EngineOptions),
     /// Many workers over a real nats-server: tasks, claims, commands, output, memory
     Fleet(FleetOptions),
+    /// A fleet at full load for minutes: does memory stay flat, is anything left behind
+    Soak(SoakOptions),
     /// The workers of a fleet that is measured
     #[command(hide = true)]
     FleetWorkers(fleet::workers::Options),
@@ -41,15 +44,20 @@ enum Measure {
 /// What every measurement has.
 #[derive(Debug, clap::Args)]
 struct Options {
-    /// How often everything is measured; the median counts
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
     /// Where the store lies: a directory on a disk [default: the system's temporary directory]
     #[arg(long)]
     directory: Option<PathBuf>,
     /// Also write the figures to this file, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+/// What is measured several times.
+#[derive(Debug, clap::Args)]
+struct Rounds {
+    /// How often everything is measured; the median counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// Leave out what the machine can do by itself
     #[arg(long)]
     skip_floors: bool,
@@ -66,6 +74,8 @@ struct EngineOptions {
     /// Tasks that are given one by one to an idle worker
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
     samples: u32,
+    #[command(flatten)]
+    rounds: Rounds,
     #[command(flatten)]
     options: Options,
 }
@@ -89,6 +99,26 @@ struct FleetOptions {
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     idle: u32,
     #[command(flatten)]
+    rounds: Rounds,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, clap::Args)]
+struct SoakOptions {
+    /// For how long
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: u32,
+    /// How many workers there are
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    workers: u32,
+    /// Attempts that each worker makes at once
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    slots: u32,
+    /// Tasks that end at once, in each round
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
+    tasks: u32,
+    #[command(flatten)]
     options: Options,
 }
 
@@ -97,55 +127,67 @@ async fn main() -> Result<()> {
     match Cli::parse().measure {
         Measure::Engine(engine) => measure_engine(&engine).await,
         Measure::Fleet(fleet) => measure_fleet(&fleet).await,
+        Measure::Soak(soak) => measure_soak(&soak).await,
         Measure::FleetWorkers(options) => fleet::workers::run(options).await,
     }
 }
 
 async fn measure_engine(chosen: &EngineOptions) -> Result<()> {
-    let options = &chosen.options;
+    let Rounds { rounds, skip_floors } = chosen.rounds;
     let load = engine::Load { tasks: chosen.tasks, slots: chosen.slots, samples: chosen.samples };
     let mut figures = Figures::default();
-    for round in 1..=options.rounds {
-        let directory = options.round(round)?;
-        if !options.skip_floors {
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
+        let directory = chosen.options.place()?;
+        if !skip_floors {
             floors::measure(directory.path(), &mut figures)?;
         }
         engine::measure(directory.path(), load, &mut figures).await?;
     }
     figures.derive_ratios();
-    let sizes = json!({ "tasks": load.tasks, "slots": load.slots, "samples": load.samples });
-    options.report("engine", sizes, &figures)
+    let sizes = json!({ "tasks": load.tasks, "slots": load.slots, "samples": load.samples,
+        "rounds": rounds });
+    chosen.options.report("engine", sizes, &figures)
 }
 
 async fn measure_fleet(chosen: &FleetOptions) -> Result<()> {
+    let Rounds { rounds, skip_floors } = chosen.rounds;
     let options = &chosen.options;
     let mut figures = Figures::default();
-    for round in 1..=options.rounds {
-        if !options.skip_floors {
-            floors::measure(options.round(round)?.path(), &mut figures)?;
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
+        if !skip_floors {
+            floors::measure(options.place()?.path(), &mut figures)?;
         }
         let floor = fleet::floor(&mut figures).await?;
         for &workers in &chosen.workers {
-            eprintln!("{workers} workers");
+            eprintln!("  {workers} at work");
             let (slots, tasks, commands) = (chosen.slots, chosen.tasks, chosen.commands);
             let load = fleet::Load { workers, slots, tasks, commands };
             fleet::measure(options.place()?.path(), load, floor, &mut figures).await?;
         }
-        eprintln!("{} idle workers", chosen.idle);
+        eprintln!("  {} idle", chosen.idle);
         fleet::measure_idle(options.place()?.path(), chosen.idle, &mut figures).await?;
     }
     let sizes = json!({ "workers": chosen.workers, "slots": chosen.slots, "tasks": chosen.tasks,
-        "commands": chosen.commands, "idle": chosen.idle });
+        "commands": chosen.commands, "idle": chosen.idle, "rounds": rounds });
     options.report("fleet", sizes, &figures)
 }
 
-impl Options {
-    /// The place of one more round.
-    fn round(&self, round: u32) -> Result<tempfile::TempDir> {
-        eprintln!("round {round} of {}", self.rounds);
-        self.place()
-    }
+async fn measure_soak(chosen: &SoakOptions) -> Result<()> {
+    let (workers, slots, tasks) = (chosen.workers, chosen.slots, chosen.tasks);
+    let load = fleet::Load { workers, slots, tasks, commands: 0 };
+    let span = Duration::from_secs(u64::from(chosen.minutes) * 60);
+    let mut figures = Figures::default();
+    let directory = chosen.options.place()?;
+    fleet::soak::measure(directory.path(), load, span, &mut figures).await?;
+    let sizes = json!({ "workers": workers, "slots": slots, "tasks": tasks,
+        "minutes": chosen.minutes });
+    chosen.options.report("soak", sizes, &figures)
+}
 
+impl Options {
+    /// A place for one more store.
     fn place(&self) -> Result<tempfile::TempDir> {
         let parent = self.directory.clone().unwrap_or_else(std::env::temp_dir);
         require_disk(&parent)?;
@@ -163,7 +205,6 @@ impl Options {
             "optimized": !cfg!(debug_assertions),
             "cores": cores,
             "durability": "SQLite, write-ahead log, synchronous FULL",
-            "rounds": self.rounds,
             "sizes": sizes,
             "figures": figures.json(),
         });
