@@ -22,6 +22,9 @@ use crate::worker::{Duty, Registration, Worker};
 /// How many finished runs stay in memory. Older ones are found in the store.
 const FINISHED_RUNS_MAX: usize = 100;
 
+/// How many tasks of finished runs stay in memory, beside those of the newest one.
+const FINISHED_TASKS_MAX: usize = 10_000;
+
 /// Everything that a coordinator decides from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct World {
@@ -445,13 +448,19 @@ impl World {
         }
     }
 
-    /// Forgets the oldest finished runs beyond a hundred. Only for what is committed:
-    /// what is forgotten can only be had from the store again.
+    /// Forgets the oldest finished runs, so that memory doesn't grow with history. Only for what is
+    /// committed: what is forgotten can only be had from the store again.
     pub fn forget_finished(&mut self) {
-        let finished: Vec<RunId> =
-            self.runs.values().filter(|run| run.is_finished()).map(|run| run.id).collect();
-        let surplus = finished.len().saturating_sub(FINISHED_RUNS_MAX);
-        for id in &finished[..surplus] {
+        let mut tasks = 0;
+        let newest_first = self.runs.values().rev().filter(|run| run.is_finished());
+        let surplus = newest_first.enumerate().skip_while(|(position, run)| {
+            let kept = *position == 0
+                || (*position < FINISHED_RUNS_MAX && tasks + run.tasks.len() <= FINISHED_TASKS_MAX);
+            tasks += run.tasks.len();
+            kept
+        });
+        let surplus: Vec<RunId> = surplus.map(|(_, run)| run.id).collect();
+        for id in &surplus {
             if let Some(run) = self.runs.remove(id) {
                 self.uids.remove(&run.record.spec.uid);
             }

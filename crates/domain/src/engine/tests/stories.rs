@@ -559,3 +559,27 @@ fn a_resumption_takes_what_was_done_meanwhile_and_starts_from_where_the_target_i
     let task = stage.world.task(offers[0].0.task).expect("a task");
     assert_eq!(task.grant().and_then(|grant| grant.base.clone()), Some("b".repeat(40)));
 }
+
+#[test]
+fn memory_does_not_grow_with_history() {
+    let mut stage = Stage::new();
+    let mut end = |number: u128, tasks: usize| {
+        let tasks = (0..tasks).map(|key| plans::task(&key.to_string(), &[])).collect();
+        let run = stage.submit(plans::run(number, 1), tasks);
+        let (scope, kind) = (Scope::Run(run), CommandKind::Stop);
+        stage.give(Input::Command { scope, kind, text: String::new() }).expect("an end");
+        assert!(stage.world.run(run).expect("the run").is_finished());
+        stage.world.forget_finished();
+        let runs: Vec<RunId> = stage.world.runs().map(|run| run.id).collect();
+        (run, runs)
+    };
+    let (large, known) = end(1, 12_000);
+    assert_eq!(known, [large], "the newest is kept, however large");
+    let (small, known) = end(2, 10);
+    assert_eq!(known, [small], "two are more than may be kept");
+    for number in 3..=110 {
+        end(number, 1);
+    }
+    let (newest, known) = end(111, 1);
+    assert_eq!((known.len(), known.last()), (100, Some(&newest)));
+}
