@@ -1,6 +1,6 @@
 //! The transcripts of attempts: what agents print and report, kept as files.
 //!
-//! One file for each attempt, one JSON object for each line, appended in order and never changed.
+//! One file for each attempt, whoever had it, one JSON object for each line, appended in order and never changed.
 //! The database knows nothing of them; a lost file loses no work. What comes from a worker is
 //! hostile: its amount is bounded here as well.
 
@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kapelle_bus::{CoordinatorEnd, OutputChunk, OutputLine};
-use kapelle_domain::ids::AttemptId;
+use kapelle_domain::ids::{AttemptId, Fence};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::service::view::LogLine;
@@ -26,6 +27,17 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Attempts whose newest state stays in memory.
 const REMEMBERED_MAX: usize = 1_000;
 
+/// A line as it is kept: with the grant that it comes from, and its number there.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    line: LogLine,
+    #[serde(default)]
+    fence: Fence,
+    #[serde(default)]
+    own: u64,
+}
+
 /// All transcripts of a project; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Transcripts {
@@ -38,6 +50,10 @@ pub struct Transcripts {
 /// The end of a transcript.
 #[derive(Debug, Clone, Default)]
 struct Tail {
+    /// The grant that the last lines come from.
+    fence: Fence,
+    /// How many lines are from grants before it: each numbers its own from 1.
+    earlier: u64,
     lines: u64,
     bytes: u64,
     last: Option<String>,
@@ -73,15 +89,24 @@ impl Transcripts {
         let mut tail = self.tail(attempt)?;
         let count = u64::try_from(chunk.lines.len()).unwrap_or(u64::MAX);
         let end = chunk.first.saturating_add(count).saturating_sub(1);
-        let known =
-            usize::try_from((tail.lines + 1).saturating_sub(chunk.first)).unwrap_or(usize::MAX);
+        if chunk.holder.fence < tail.fence {
+            // Somebody else has the attempt; whoever had it before need not keep this for us.
+            return Ok(end);
+        }
+        if chunk.holder.fence > tail.fence {
+            tail.fence = chunk.holder.fence;
+            tail.earlier = tail.lines;
+        }
+        let known = (tail.lines - tail.earlier).saturating_add(1).saturating_sub(chunk.first);
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
         let fresh = chunk.lines.get(known..).unwrap_or_default();
         if !fresh.is_empty() && tail.bytes < ATTEMPT_BYTES_MAX {
             // Numbers stay the worker's, also behind lines that were lost with its disk.
-            tail.lines = tail.lines.max(chunk.first.saturating_sub(1));
+            let before = tail.earlier.saturating_add(chunk.first.saturating_sub(1));
+            tail.lines = tail.lines.max(before);
             self.write(attempt, fresh, &mut tail)?;
         }
-        tail.lines = tail.lines.max(end);
+        tail.lines = tail.lines.max(tail.earlier.saturating_add(end));
         let mut tails = self.tails();
         tails.insert(attempt, tail);
         if tails.len() > REMEMBERED_MAX {
@@ -97,16 +122,18 @@ impl Transcripts {
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
         let mut text = Vec::new();
         for line in lines {
-            tail.lines += 1;
-            let kept = LogLine {
+            tail.lines = tail.lines.saturating_add(1);
+            let line = LogLine {
                 n: tail.lines,
                 at: line.at.0,
                 lane: line.lane.name().to_owned(),
                 text: kapelle_domain::prompt::head(&line.text, LINE_BYTES_MAX).to_owned(),
             };
-            if !kept.text.trim().is_empty() {
-                tail.last = Some(kapelle_domain::prompt::head(&kept.text, 200).to_owned());
+            if !line.text.trim().is_empty() {
+                tail.last = Some(kapelle_domain::prompt::head(&line.text, 200).to_owned());
             }
+            let own = tail.lines.saturating_sub(tail.earlier);
+            let kept = Kept { line, fence: tail.fence, own };
             serde_json::to_writer(&mut text, &kept)?;
             text.push(b'\n');
         }
@@ -208,13 +235,13 @@ fn measure(path: &Path) -> io::Result<Tail> {
         OpenOptions::new().write(true).open(path)?.set_len(length)?;
     }
     let last = content[..whole].split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
-    let last: Option<LogLine> = last.and_then(|line| serde_json::from_slice(line).ok());
+    let last: Option<Kept> = last.and_then(|line| serde_json::from_slice(line).ok());
     let bytes = u64::try_from(whole).unwrap_or(u64::MAX);
-    Ok(Tail {
-        lines: last.as_ref().map_or(0, |line| line.n),
-        bytes,
-        last: last.map(|line| line.text),
-    })
+    let Some(Kept { line, fence, own }) = last else {
+        return Ok(Tail { bytes, ..Tail::default() });
+    };
+    let earlier = line.n.saturating_sub(own);
+    Ok(Tail { fence, earlier, lines: line.n, bytes, last: Some(line.text) })
 }
 
 #[cfg(test)]
@@ -222,18 +249,48 @@ mod tests {
     use super::*;
     use kapelle_bus::OutputLane;
     use kapelle_domain::engine::Holder;
-    use kapelle_domain::ids::{Fence, RunId, SessionEpoch, TaskId, Timestamp, WorkerId};
+    use kapelle_domain::ids::{RunId, SessionEpoch, TaskId, Timestamp, WorkerId};
 
     fn chunk(first: u64, texts: &[&str]) -> OutputChunk {
+        chunk_under(1, first, texts)
+    }
+
+    fn chunk_under(fence: u64, first: u64, texts: &[&str]) -> OutputChunk {
         let attempt = AttemptId { task: TaskId { run: RunId(1), index: 0 }, number: 1 };
         let worker = WorkerId("w".to_owned());
-        let holder = Holder { attempt, fence: Fence(1), worker, session: SessionEpoch(1) };
+        let holder = Holder { attempt, fence: Fence(fence), worker, session: SessionEpoch(1) };
         let line = |text: &&str| OutputLine {
             at: Timestamp(7),
             lane: OutputLane::Stdout,
             text: (*text).to_owned(),
         };
         OutputChunk { holder, first, lines: texts.iter().map(line).collect() }
+    }
+
+    /// An attempt that was granted again, because its first worker never said that it runs: both
+    /// number their lines from 1, and the first one may still speak.
+    #[tokio::test]
+    async fn each_grant_of_an_attempt_numbers_its_own_lines() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let attempt = chunk(1, &[]).holder.attempt;
+        for restart in [false, true] {
+            let root = directory.path().join(restart.to_string());
+            let mut transcripts = Transcripts::new(root.clone());
+            let append = |transcripts: &Transcripts, fence, first, texts: &[&str]| {
+                transcripts.append(&chunk_under(fence, first, texts)).expect("kept")
+            };
+            assert_eq!(append(&transcripts, 1, 1, &["a", "b"]), 2);
+            assert_eq!(append(&transcripts, 2, 1, &["c"]), 1);
+            if restart {
+                transcripts = Transcripts::new(root);
+            }
+            assert_eq!(append(&transcripts, 2, 1, &["c", "d"]), 2, "repeated in part");
+            assert_eq!(append(&transcripts, 1, 3, &["late"]), 3, "it need not say it again");
+            assert_eq!(append(&transcripts, 2, 3, &["e"]), 3);
+            let page = transcripts.page(attempt, 0, 100).await.expect("read");
+            let texts: Vec<_> = page.iter().map(|line| (line.n, line.text.as_str())).collect();
+            assert_eq!(texts, [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]);
+        }
     }
 
     #[tokio::test]

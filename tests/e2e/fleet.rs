@@ -1,8 +1,9 @@
 //! A coordinator and workers that share no disk, over a real nats-server.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
-use kapelle_tests::{NatsServer, Project, Running, stream};
+use kapelle_tests::{NatsConfig, NatsServer, Project, Running, stream};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -14,7 +15,10 @@ pub(crate) fn settle_worker(project: &Project, url: &str, name: &str, script: &s
     let place = project.around().join(name);
     std::fs::create_dir_all(&place).expect("a directory");
     let script = serde_json::to_string(script).expect("a text");
-    let config = format!("version: 1\nagents:\n  worker:\n    command: [sh, -c, {script}]\n");
+    let config = format!(
+        "version: 1\nagents:\n  worker:\n    command: [sh, -c, {script}]\n\
+         timeouts: {{heartbeat: 500ms}}\n"
+    );
     std::fs::write(place.join("kapelle.yaml"), config).expect("a file");
     let state = place.join("state");
     let words = ["-C", utf8(&place), "worker", "--nats", url, "--name", name, "--slots", "2"];
@@ -34,6 +38,27 @@ pub(crate) fn wait_for_coordinator(project: &Project) {
             && project.kapelle(&["status"]).code == Some(0))
         .then_some(())
     });
+}
+
+fn coordinator(project: &Project, nats: &NatsServer) -> Running {
+    let coordinator = project.start(&["coordinator", "--nats", &nats.url()]);
+    wait_for_coordinator(project);
+    coordinator
+}
+
+/// How many messages a stream of the server holds, as its monitor says.
+fn messages(nats: &NatsServer, stream: &str) -> Option<u64> {
+    let ports = std::fs::read_dir(nats.directory().join("ports")).ok()?.next()?.ok()?.path();
+    let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(ports).ok()?).ok()?;
+    let address = ports["monitoring"][0].as_str()?.strip_prefix("http://")?.to_owned();
+    let mut connection = std::net::TcpStream::connect(address).ok()?;
+    write!(connection, "GET /jsz?streams=true HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    let answer: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
+    let accounts = answer["account_details"].as_array()?.iter();
+    let mut streams = accounts.filter_map(|one| one["stream_detail"].as_array()).flatten();
+    streams.find(|one| one["name"] == stream)?["state"]["messages"].as_u64()
 }
 
 fn utf8(path: &Path) -> &str {
@@ -59,8 +84,7 @@ fn a_fleet_does_a_roadmap_and_survives_the_death_of_a_worker() {
         "timeouts: {lease_ttl: 2s, lease_lost_after: 4s, heartbeat: 500ms}\n\
          nats: {blob_bytes: 64MiB, blobs_bytes: 64MiB}\n",
     );
-    let coordinator = project.start(&["coordinator", "--nats", &nats.url()]);
-    wait_for_coordinator(&project);
+    let coordinator = coordinator(&project, &nats);
     let doomed = worker(&project, &nats, "doomed", &[]);
     project.wait_for("a worker", || (workers(&project) == 1).then_some(()));
     let batch = project.start(&["batch", "-n", "4"]);
@@ -80,5 +104,31 @@ fn a_fleet_does_a_roadmap_and_survives_the_death_of_a_worker() {
         kill(Pid::from_raw(running.id()), Signal::SIGTERM).expect("it runs");
         let ended = running.wait();
         assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_cut_off_says_so_and_when_it_is_back() {
+    let monitored =
+        NatsConfig { more: "http: \"127.0.0.1:-1\"\n".to_owned(), ..NatsConfig::default() };
+    let nats = NatsServer::start_with(monitored);
+    let more = "nats: {blob_bytes: 64MiB, blobs_bytes: 64MiB}\n";
+    let project = Project::with_streams(&streams(1), AGENT, more);
+    let first = coordinator(&project, &nats);
+    let mut cut_off = worker(&project, &nats, "lonely", &[]);
+    project.wait_for("a worker", || (workers(&project) == 1).then_some(()));
+    first.kill_tree();
+    let mut words = cut_off.words();
+    words.wait_for("the coordinator has not answered for");
+    let second = coordinator(&project, &nats);
+    words.wait_for("the coordinator answers again, after");
+    assert_eq!(project.kapelle(&["run"]).code, Some(0));
+    assert_eq!(project.integrated("main"), ["1.1"]);
+    project.wait_for("the results to be removed from the server", || {
+        (messages(&nats, "OBJ_kapelle-results") == Some(0)).then_some(())
+    });
+    for running in [cut_off, second] {
+        kill(Pid::from_raw(running.id()), Signal::SIGTERM).expect("it runs");
+        assert_eq!(running.wait().code, Some(0));
     }
 }

@@ -5,6 +5,7 @@ mod claims;
 mod faults;
 mod fleet;
 mod hostile;
+mod integration;
 mod kills;
 mod runs;
 mod screen;

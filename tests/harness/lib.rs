@@ -13,6 +13,6 @@ mod terminal;
 pub use nats::{NatsConfig, NatsServer};
 pub use network::Machine;
 pub use processes::{descendants, kill_tree, living_in, states_in};
-pub use project::{Finished, Project, Running, stream};
+pub use project::{Finished, Project, Running, Words, stream};
 pub use random::Random;
 pub use terminal::Terminal;

@@ -1,7 +1,7 @@
 //! A throw-away project, and the real program in it.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -40,6 +40,13 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+}
+
+/// What a program prints as errors and progress, line by line.
+#[derive(Debug)]
+pub struct Words {
+    lines: std::sync::mpsc::Receiver<String>,
+    heard: String,
 }
 
 /// The text of one work stream of a roadmap.
@@ -239,12 +246,26 @@ impl Running {
         self.child.wait().expect("its end");
     }
 
+    /// What it prints as errors and progress, from now on heard here.
+    pub fn words(&mut self) -> Words {
+        let stderr = self.child.stderr.take().expect("nobody has listened yet");
+        let (send, lines) = std::sync::mpsc::channel();
+        // To the end, so that the program never waits for us.
+        let listen = move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                drop(send.send(line));
+            }
+        };
+        std::thread::spawn(listen);
+        Words { lines, heard: String::new() }
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Finished {
-        let mut stderr = self.child.stderr.take().expect("a pipe");
+        let stderr = self.child.stderr.take();
         let errors = std::thread::spawn(move || {
             let mut text = Vec::new();
-            stderr.read_to_end(&mut text).map(|_| text)
+            stderr.map_or(Ok(0), |mut stderr| stderr.read_to_end(&mut text)).map(|_| text)
         });
         let mut stdout = Vec::new();
         self.child.stdout.take().expect("a pipe").read_to_end(&mut stdout).expect("its output");
@@ -252,6 +273,21 @@ impl Running {
         let status = self.child.wait().expect("its end");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Finished { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+impl Words {
+    /// Waits until a further line has these words.
+    pub fn wait_for(&mut self, words: &str) {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("never said: {words}; but:\n{}", self.heard));
+            self.heard.push_str(&line);
+            self.heard.push('\n');
+            if line.contains(words) {
+                return;
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! request without an answer is repeated; a report until it is recorded or refused. What an
 //! earlier process of this worker has finished and not delivered is delivered first.
 
+mod contact;
 mod ending;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, Orders, Workshop};
 use crate::spool::attempt::{Found, take_over};
+use contact::Contact;
 use ending::LATE_TRANSCRIPTS_MAX;
 
 /// The wait before a request that was not recorded is repeated, doubled up to the second.
@@ -318,7 +320,7 @@ async fn beat<B: WorkerEnd>(
     every: Duration,
     clock: Clock,
 ) -> Result<(), Error> {
-    let mut heard_at = Timestamp(clock.now());
+    let mut contact = Contact::new(Timestamp(clock.now()), every);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -326,7 +328,7 @@ async fn beat<B: WorkerEnd>(
             _ = ticks.tick() => {}
             () = session.hailed.notified() => {}
         }
-        fence_the_unheard(&session, Timestamp(clock.now()).since(heard_at));
+        fence_the_unheard(&session, contact.silence(Timestamp(clock.now())));
         let held: Vec<Held> = session
             .held()
             .values()
@@ -338,7 +340,7 @@ async fn beat<B: WorkerEnd>(
         let sent_at = Timestamp(clock.now());
         match session.bus.request(request).await {
             Ok(Ok(Answer::Heard(Standing { verdicts, classes, duty }))) => {
-                heard_at = sent_at;
+                contact.heard(sent_at).into_iter().for_each(|news| news.tell(None));
                 if duty == Duty::Draining {
                     session.drained.cancel();
                 }
@@ -364,17 +366,30 @@ async fn beat<B: WorkerEnd>(
                 tracing::warn!(%error, "a heartbeat was refused");
             }
         }
+        let now = Timestamp(clock.now());
+        if let Some(news) = contact.unheard(now) {
+            news.tell(first_end(&session, contact.silence(now)));
+        }
+    }
+}
+
+impl Live {
+    /// How long the worker may go unheard before it ends the attempt itself.
+    fn patience(&self) -> Duration {
+        self.lost_after.saturating_sub((self.lost_after / 5).min(FENCE_MARGIN_MAX))
     }
 }
 
 /// Ends what may soon be somebody else's, because nobody has heard of this worker for so long.
 fn fence_the_unheard<B>(session: &Session<B>, unheard: Duration) {
-    for live in session.held().values() {
-        let margin = (live.lost_after / 5).min(FENCE_MARGIN_MAX);
-        if unheard >= live.lost_after.saturating_sub(margin) {
-            live.orders.fenced.cancel();
-        }
+    for live in session.held().values().filter(|live| unheard >= live.patience()) {
+        live.orders.fenced.cancel();
     }
+}
+
+/// How long until the first attempt is ended, if nobody hears of this worker.
+fn first_end<B>(session: &Session<B>, unheard: Duration) -> Option<Duration> {
+    session.held().values().map(|live| live.patience().saturating_sub(unheard)).min()
 }
 
 fn obey<B>(session: &Session<B>, attempt: AttemptId, verdict: Verdict) {

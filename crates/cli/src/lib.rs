@@ -63,14 +63,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn start(command: Option<Command>, app: &App) -> Result<Exit, Error> {
-    let stays = matches!(command, Some(Command::Up(_)));
+    let stays =
+        matches!(command, Some(Command::Up(_) | Command::Coordinator(_) | Command::Worker(_)));
     let target = match &app.log_file {
         Some(path) => Target::File(path.clone()),
         None if app.console.is_json() => Target::Json,
         None => Target::Human { color: app.console.err().color },
     };
-    // Whoever looks at progress must not be disturbed by lines that say the same.
-    let usual = if stays || app.log_file.is_some() { "info" } else { "off" };
+    // Whoever looks at progress must not be disturbed by lines that say the same. What the NATS
+    // library tells of itself we say better.
+    let usual = if stays || app.log_file.is_some() { "info,async_nats=warn" } else { "off" };
     telemetry::install(&telemetry::Settings {
         target,
         filter: telemetry::filter_from(|name| app.variable(name), usual),
