@@ -205,11 +205,9 @@ impl Integrator {
             Err(Trouble::Stopped(stopped)) => return Err(stopped),
             Err(Trouble::Work(reason)) => (RefusalClass::Work, reason),
             Err(Trouble::Lost(reason)) => (RefusalClass::Lost, reason),
-            Err(Trouble::Hindered { reason, for_person }) => {
-                let undone = match self.is_undone(&waiting).await? {
-                    Some(undone) => undone,
-                    None => return Ok(()),
-                };
+            Err(Trouble::Hindered { reason, for_person, begun }) => {
+                let undone = if begun { self.is_undone(&waiting).await? } else { Some(true) };
+                let Some(undone) = undone else { return Ok(()) };
                 let times = waiting.hindered + 1;
                 (RefusalClass::Hindered { times, for_person, undone }, reason)
             }
@@ -249,6 +247,7 @@ impl Integrator {
         let mut target = waiting.target.clone();
         for _ in 0..RACES_MAX {
             let branch = self.branch(waiting, &mut target).await?;
+            self.project.repository.require_unlocked(&branch).await?;
             let old = self.project.repository.resolve(&branch).await?;
             // Deleted at this very moment: there is another one the next time.
             let Some(old) = old else { continue };
@@ -281,7 +280,15 @@ impl Integrator {
             old: CommitId::new(prepared.old.as_str())?,
             new: CommitId::new(prepared.new.as_str())?,
         };
-        match self.project.repository.recover_advance(&advance).await? {
+        let recovered = self.project.repository.recover_advance(&advance).await;
+        // It may have begun before us, whatever keeps us from looking.
+        let unknown = |error: GitError| match Trouble::from(error) {
+            Trouble::Hindered { reason, for_person, .. } => {
+                Trouble::Hindered { reason, for_person, begun: true }
+            }
+            other => other,
+        };
+        match recovered.map_err(unknown)? {
             Recovered::Completed | Recovered::LeftAlone { .. } => {
                 self.done(waiting, &advance.new).await?;
                 Ok(true)
@@ -332,6 +339,7 @@ impl Integrator {
         let parcels = self.parcels.as_ref().ok_or_else(|| Trouble::Hindered {
             reason: "results of other machines can only be got by `kapelle coordinator`".to_owned(),
             for_person: true,
+            begun: false,
         })?;
         let path = self.project.state.join("results").join(reference.name.as_str());
         drop(tokio::fs::remove_file(&path).await);
@@ -502,7 +510,7 @@ impl Integrator {
                 | GitError::OperationInProgress { .. }
                 | GitError::CheckedOutElsewhere { .. },
             ) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Trouble::of_move(error)),
         }
     }
 

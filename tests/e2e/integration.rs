@@ -132,7 +132,8 @@ fn what_stays_in_the_way_leaves_the_result_for_resume() {
 fn a_full_disk_while_the_merged_tree_is_checked_costs_no_attempt() {
     let check = "case $PWD in */merge-*) [ -e \"$HOME/room\" ] || { touch \"$HOME/room\"; \
                  echo 'write: No space left on device'; exit 1; };; esac";
-    let project = project(3, &format!("verify: {{checks: [{{name: t, command: '{check}'}}]}}\n"));
+    let check = serde_json::to_string(check).expect("a text");
+    let project = project(3, &format!("verify: {{checks: [{{name: t, command: {check}}}]}}\n"));
     integrated_once(&project, &project.kapelle(&["run", "1.1"]));
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Trouble {
         reason: String,
         /// Whether a person has to do something about it.
         for_person: bool,
+        /// Whether a move that was announced may have begun.
+        begun: bool,
     },
     /// The task isn't waiting any more.
     #[error("it is no longer waiting")]
@@ -43,7 +45,19 @@ pub(super) enum Trouble {
 impl Trouble {
     /// Something that passes.
     pub(super) fn hindered(reason: impl Into<String>) -> Self {
-        Self::Hindered { reason: reason.into(), for_person: false }
+        Self::Hindered { reason: reason.into(), for_person: false, begun: false }
+    }
+
+    /// The same, of a move that was announced.
+    pub(super) fn of_move(error: GitError) -> Self {
+        // Nothing has changed after these, which is what git's own crate promises.
+        let untouched = matches!(error, GitError::Locked { .. } | GitError::WouldOverwrite { .. });
+        match Self::from(error) {
+            Self::Hindered { reason, for_person, .. } => {
+                Self::Hindered { reason, for_person, begun: !untouched }
+            }
+            other => other,
+        }
     }
 }
 
@@ -61,7 +75,7 @@ impl From<GitError> for Trouble {
             }
             GitError::WouldOverwrite { .. } => {
                 let reason = format!("{reason}; move them away");
-                return Self::Hindered { reason, for_person: true };
+                return Self::Hindered { reason, for_person: true, begun: false };
             }
             GitError::GitMissing
             | GitError::GitTooOld { .. }
@@ -73,7 +87,7 @@ impl From<GitError> for Trouble {
             | GitError::PermissionDenied { .. } => true,
             _ => false,
         };
-        Self::Hindered { reason, for_person }
+        Self::Hindered { reason, for_person, begun: false }
     }
 }
 

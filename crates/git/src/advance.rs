@@ -85,6 +85,18 @@ impl Repository {
         }
     }
 
+    /// Makes sure that nobody holds what moving `branch` needs, before work is spent on
+    /// it. What a dead git has left of its references is removed.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when somebody does.
+    pub async fn require_unlocked(&self, branch: &RefName) -> Result<(), Error> {
+        self.clear_stale_ref_locks(std::slice::from_ref(branch)).await?;
+        let path = self.git_dir.join("index.lock");
+        let here = self.checked_out_branch().await?.as_ref() == Some(branch);
+        if here && path.symlink_metadata().is_ok() { Err(Error::Locked { path }) } else { Ok(()) }
+    }
+
     async fn advance_here(&self, advance: &Advance, reason: &str) -> Result<(), Error> {
         let Advance { branch, old, new } = advance;
         let mut lock = IndexLock::take(&self.git_dir, advance)?;
