@@ -91,10 +91,12 @@ impl Repository {
     /// # Errors
     /// [`Error::Locked`] when somebody does.
     pub async fn require_unlocked(&self, branch: &RefName) -> Result<(), Error> {
-        self.clear_stale_ref_locks(std::slice::from_ref(branch)).await?;
         let path = self.git_dir.join("index.lock");
         let here = self.checked_out_branch().await?.as_ref() == Some(branch);
-        if here && path.symlink_metadata().is_ok() { Err(Error::Locked { path }) } else { Ok(()) }
+        if here && path.symlink_metadata().is_ok() {
+            return Err(Error::Locked { path });
+        }
+        self.clear_stale_ref_locks(std::slice::from_ref(branch)).await
     }
 
     async fn advance_here(&self, advance: &Advance, reason: &str) -> Result<(), Error> {
