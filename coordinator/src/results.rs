@@ -87,7 +87,7 @@ fn attempt_of_file(name: &str) -> Option<AttemptId> {
 /// What a start finds, and what collects while a coordinator runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// Nobody writes results on this machine yet.
+    /// Nobody writes results on this machine yet, and no process of an earlier coordinator lives.
     AtStart,
     /// Somebody may be writing one right now.
     Meanwhile,
@@ -121,6 +121,11 @@ impl Leftovers {
     /// Removes what nobody waits for. What can't be removed is tried again the next time.
     pub async fn clear(&self, when: When) {
         self.clear_files(when).await;
+        if when == When::AtStart
+            && let Err(error) = self.repository.clear_attempt_locks(&self.owner).await
+        {
+            tracing::warn!(error = %Chain(&error), "locks of dead processes can't be cleared");
+        }
         if let Err(error) = self.clear_refs().await {
             tracing::warn!(error = %Chain(&error), "references to results can't be cleared");
         }

@@ -125,7 +125,7 @@ fn a_worker_that_is_cut_off_says_so_and_when_it_is_back() {
     assert_eq!(project.kapelle(&["run"]).code, Some(0));
     assert_eq!(project.integrated("main"), ["1.1"]);
     project.wait_for("the results to be removed from the server", || {
-        (messages(&nats, "OBJ_kapelle-results") == Some(0)).then_some(())
+        (messages(&nats, "OBJ_orchestrator-results") == Some(0)).then_some(())
     });
     for running in [cut_off, second] {
         kill(Pid::from_raw(running.id()), Signal::SIGTERM).expect("it runs");

@@ -19,6 +19,8 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 /// has no git process near it is dead.
 const LOCK_POLLS: u32 = 20;
 
+const CLEARING: &str = "removing the stale lock";
+
 impl Repository {
     /// Makes a reference of Kapelle's own. Doing it again is success.
     ///
@@ -177,6 +179,30 @@ impl Repository {
         Ok(())
     }
 
+    /// Removes what a dead git has left of locks on the references to results of `owner`. Nobody but
+    /// that coordinator writes there, so it is for when none of its git processes lives.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when one can't be removed.
+    pub async fn clear_attempt_locks(&self, owner: &str) -> Result<(), Error> {
+        let mut directories = vec![self.common_dir.join("refs/kapelle").join(owner)];
+        blocking(CLEARING, move || {
+            while let Some(directory) = directories.pop() {
+                // None there means no locks there.
+                for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+                    let path = entry.path();
+                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        directories.push(path);
+                    } else if path.extension().is_some_and(|extension| extension == "lock") {
+                        fs::remove_file(&path).map_err(|e| Error::io(CLEARING, &path, e))?;
+                    }
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn clear_stale_lock(&self, lock: PathBuf) -> Result<(), Error> {
         let Some(found) = inode(&lock) else { return Ok(()) };
         for _ in 0..LOCK_POLLS {
@@ -192,7 +218,7 @@ impl Repository {
                 return Err(Error::Locked { path: lock });
             }
             tracing::warn!(path = %lock.display(), "removing the lock file of a dead git process");
-            fs::remove_file(&lock).map_err(|e| Error::io("removing the stale lock", &lock, e))
+            fs::remove_file(&lock).map_err(|e| Error::io(CLEARING, &lock, e))
         })
         .await
     }

@@ -170,6 +170,24 @@ async fn a_lock_that_a_dead_git_left_is_removed() {
 }
 
 #[tokio::test]
+async fn locks_on_references_to_results_do_not_outlive_their_coordinator() {
+    let fixture = Fixture::with(&[("file", "1")]).await;
+    let (repository, head) = (&fixture.repository, fixture.head());
+    let ours = RefName::attempt("e", "r-1", "t1", "1").unwrap();
+    let anothers = RefName::attempt("f", "r-1", "t1", "1").unwrap();
+    let lock = |name: &RefName| fixture.root.join(".git").join(format!("{name}.lock"));
+    for name in [&ours, &anothers] {
+        fs::create_dir_all(lock(name).parent().unwrap()).unwrap();
+        fs::write(lock(name), "").unwrap();
+    }
+    repository.create_ref(&ours, &head).await.unwrap_err();
+    repository.clear_attempt_locks("e").await.unwrap();
+    repository.create_ref(&ours, &head).await.unwrap();
+    assert!(lock(&anothers).exists(), "another coordinator's");
+    repository.clear_attempt_locks("none").await.unwrap();
+}
+
+#[tokio::test]
 async fn private_clones_are_exact_and_their_own() {
     let attributes = "* text=auto eol=crlf\n*.lfs filter=lfs\n";
     let fixture = Fixture::with(&[
