@@ -1,7 +1,11 @@
 //! Compiles `kapelle/v1/*.proto`. protox is a compiler written in Rust, so no `protoc` is needed.
 
-const FILES: &[&str] =
-    &["kapelle/v1/common.proto", "kapelle/v1/worker.proto", "kapelle/v1/control.proto"];
+const FILES: &[&str] = &[
+    "kapelle/v1/common.proto",
+    "kapelle/v1/worker.proto",
+    "kapelle/v1/control.proto",
+    "kapelle/v1/join.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in FILES {

@@ -27,6 +27,8 @@ pub struct NatsConfig {
     pub without_jetstream: bool,
     /// Whether other machines reach it too.
     pub everywhere: bool,
+    /// All of its configuration but where it listens, in place of ours.
+    pub whole: Option<String>,
 }
 
 /// A nats-server. It is killed when this is dropped, and when the test that started it dies.
@@ -107,11 +109,19 @@ impl NatsServer {
         fs::create_dir(&ports).expect("a directory");
         let config = directory.join("nats.conf");
         fs::write(&config, self.config_text()).expect("the configuration is written");
+        let port = if self.port == 0 { -1 } else { i32::from(self.port) };
+        let host = if self.config.everywhere { "0.0.0.0" } else { "127.0.0.1" };
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program())
             .arg("--config")
             .arg(&config)
+            // What is said here goes before what the configuration says.
+            .args(["--addr", host, "--port", &port.to_string()])
+            .arg("--ports_file_dir")
+            .arg(&ports)
+            .arg("--log")
+            .arg(directory.join("log"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -143,13 +153,11 @@ impl NatsServer {
     }
 
     fn config_text(&self) -> String {
+        if let Some(whole) = &self.config.whole {
+            return whole.clone();
+        }
         let directory = self.directory.path().display();
-        let port = if self.port == 0 { -1 } else { i32::from(self.port) };
-        let host = if self.config.everywhere { "0.0.0.0" } else { "127.0.0.1" };
-        let mut text = format!(
-            "server_name: test\nlisten: \"{host}:{port}\"\nports_file_dir: \"{directory}/ports\"\n\
-             log_file: \"{directory}/log\"\n"
-        );
+        let mut text = "server_name: test\n".to_owned();
         if !self.config.without_jetstream {
             writeln!(text, "jetstream {{ store_dir: \"{directory}/store\" }}").expect("a string");
         }

@@ -14,24 +14,30 @@
 //!
 //! Nothing of async-nats shows outside of this module.
 
+mod accounts;
+pub mod authority;
 mod blobs;
 mod check;
 mod connection;
 mod control;
 mod coordinator;
 mod error;
+pub mod join;
 mod layout;
 mod options;
-pub mod permissions;
+mod permissions;
 mod pull;
 mod serve;
+pub mod server;
 mod worker;
 
+pub use self::accounts::publish_account;
 pub use self::blobs::{Bucket, NatsBlobs};
 pub use self::connection::Health;
 pub use self::control::{ControlEnd, ControlRequest, ReceiptSender};
 pub use self::coordinator::NatsCoordinator;
 pub use self::error::Error;
 pub use self::options::{Credentials, NatsOptions, Secret};
+pub use self::permissions::{InvalidKey, PublicKey};
 pub use self::pull::NatsTaken;
 pub use self::worker::{NatsPokes, NatsWorker};

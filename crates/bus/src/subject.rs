@@ -8,6 +8,7 @@
 //!   <root>.rpc.<worker>.<verb>       worker asks coordinator
 //!   <root>.output.<worker>           worker sends output, on a connection of its own
 //!   <root>.worker.<worker>.poke      coordinator pokes worker
+//!   <root>.join.<invitation>         who was invited asks to become a worker
 //!   <root>.agent.<agent>.<verb>      anybody steers an agent; the coordinator answers
 //!   <root>.broadcast.<verb>          the same for all agents, or some
 //!   <root>.status.<agent>            how an agent is doing, from the coordinator
@@ -93,6 +94,11 @@ impl WorkerName {
         let allowed = "1 to 63 lower-case letters, digits, `-` or `_`, starts with a letter or \
                        digit, and is not `coordinator`";
         Err(InvalidName { name: worker.0.clone(), what: "a worker", allowed })
+    }
+
+    /// What stands in a subject for the name that a server fills in.
+    pub(crate) fn filled_in_later(placeholder: &str) -> Self {
+        Self(WorkerId(placeholder.to_owned()))
     }
 
     /// The worker.
@@ -356,6 +362,24 @@ impl Subjects {
         format!("{}.work.*", self.root)
     }
 
+    /// Where an invitation is handed in.
+    #[must_use]
+    pub fn join(&self, invitation: &str) -> String {
+        format!("{}.join.{invitation}", self.root)
+    }
+
+    /// Where all invitations are handed in.
+    #[must_use]
+    pub fn join_all(&self) -> String {
+        format!("{}.join.*", self.root)
+    }
+
+    /// Which invitation is handed in on a subject of [`join_all`](Self::join_all).
+    #[must_use]
+    pub fn read_join<'s>(&self, subject: &'s str) -> Option<&'s str> {
+        self.below(subject, "join").filter(|invitation| is_token(invitation, 63))
+    }
+
     /// Where agents are steered, one by one.
     #[must_use]
     pub fn agent_all(&self) -> String {
@@ -435,6 +459,19 @@ pub fn coordinator_inbox() -> String {
     format!("_INBOX_{COORDINATOR}")
 }
 
+/// The prefix of the inboxes of whoever hands an invitation in. No worker can have a name in
+/// capital letters.
+#[must_use]
+pub fn guest_inbox(invitation: &str) -> String {
+    format!("_INBOX_GUEST_{invitation}")
+}
+
+/// Whether a reply subject is an inbox of whoever hands this invitation in.
+#[must_use]
+pub fn is_guest_inbox(reply: &str, invitation: &str) -> bool {
+    is_below(reply, &guest_inbox(invitation))
+}
+
 /// The reply subject that says of a message that a coordinator sent it. Nobody else may use it,
 /// and nobody answers.
 #[must_use]
@@ -500,6 +537,10 @@ mod tests {
             "orchestrator.agent.coder-1.2-7f3a.stop"
         );
         assert_eq!(subjects.broadcast(ControlVerb::Stop), "orchestrator.broadcast.stop");
+        assert_eq!(subjects.read_join(&subjects.join("0a1b")), Some("0a1b"));
+        for subject in ["orchestrator.join", "orchestrator.join.", "orchestrator.join.a.b"] {
+            assert_eq!(subjects.read_join(subject), None, "{subject}");
+        }
         assert_eq!(subjects.status(&agent), "orchestrator.status.coder-1.2-7f3a");
     }
 
@@ -582,6 +623,9 @@ mod tests {
         assert!(is_from_coordinator(Some(&coordinator_mark())));
         assert!(!is_from_coordinator(None));
         assert!(!is_from_coordinator(Some("$JS.ACK.orchestrator-work.coder.1.2.3.4.5")));
+        assert!(is_guest_inbox("_INBOX_GUEST_abc.1", "abc"));
+        assert!(!is_guest_inbox("_INBOX_GUEST_abcd.1", "abc"));
+        assert!(!is_guest_inbox("_INBOX_abc.1", "abc"));
         assert!(is_inbox("_INBOX.abc"));
         assert!(!is_inbox("_INBOX_w1.abc"));
         assert!(!is_inbox("orchestrator.worker.w1.poke"));

@@ -14,11 +14,12 @@ use async_nats::{
 };
 use async_nats::{Message, Request, RequestErrorKind, ServerAddr, ServerError};
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
 use super::check;
 use super::error::{Error, Unreachable};
-use super::options::{Credentials, NatsOptions, shown};
+use super::options::{Credentials, NatsOptions, Secret, shown};
 
 /// How often a connection is tested; after two tests without an answer it counts as broken.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -367,17 +368,17 @@ async fn authenticated(options: &NatsOptions) -> Result<ConnectOptions, Error> {
             Some((user, password)) => ConnectOptions::with_user_and_password(user, password),
             None => ConnectOptions::new(),
         }),
+        Credentials::User { jwt, seed } => {
+            let pair = user_key(seed)?;
+            let pair = Arc::new(pair);
+            Ok(ConnectOptions::with_jwt(jwt.clone(), move |nonce| {
+                let pair = Arc::clone(&pair);
+                async move { pair.sign(&nonce).map_err(async_nats::AuthError::new) }
+            }))
+        }
         Credentials::NKey { seed } => {
-            let seed = seed.reveal().trim();
-            // The library would only complain once the server asks for a signature.
-            let pair = nkeys::KeyPair::from_seed(seed).map_err(|error| Error::Credentials {
-                reason: format!("the seed is none: {error}"),
-            })?;
-            if pair.key_pair_type() == nkeys::KeyPairType::User {
-                Ok(ConnectOptions::with_nkey(seed.to_owned()))
-            } else {
-                Err(Error::Credentials { reason: "the seed is not that of a user".to_owned() })
-            }
+            user_key(seed)?;
+            Ok(ConnectOptions::with_nkey(seed.reveal().trim().to_owned()))
         }
         Credentials::File { path } => ConnectOptions::with_credentials_file(path)
             .await
@@ -385,11 +386,25 @@ async fn authenticated(options: &NatsOptions) -> Result<ConnectOptions, Error> {
     }
 }
 
-/// The user and password that the URL of a server says.
+/// The key of a seed. The library would only complain once the server asks for a signature.
+fn user_key(seed: &Secret) -> Result<nkeys::KeyPair, Error> {
+    let refused = |reason| Error::Credentials { reason };
+    let pair = nkeys::KeyPair::from_seed(seed.reveal().trim())
+        .map_err(|error| refused(format!("the seed is none: {error}")))?;
+    if pair.key_pair_type() == nkeys::KeyPairType::User {
+        Ok(pair)
+    } else {
+        Err(refused("the seed is not that of a user".to_owned()))
+    }
+}
+
+/// The user and password that the URL of a server says. In a URL, what has a meaning there is
+/// written as `%40`.
 fn user_of(url: &str) -> Option<(String, String)> {
     let server: ServerAddr = url.parse().ok()?;
-    let user = server.username()?.to_owned();
-    Some((user, server.password().unwrap_or_default().to_owned()))
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let user = plain(server.username()?);
+    Some((user, plain(server.password().unwrap_or_default())))
 }
 
 fn unreachable(error: &ConnectError) -> Unreachable {

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Connection, Counters, Health, Identity};
 use super::control::ControlEnd;
 use super::error::Error;
+use super::join::JoinEnd;
 use super::layout::{self, Layout};
 use super::options::NatsOptions;
 use super::serve::{Outputs, Requests, serve};
@@ -166,6 +167,15 @@ impl NatsCoordinator {
     pub async fn control(&self) -> Result<ControlEnd, Error> {
         let Shared { control, bulk, subjects, stop, .. } = &*self.shared;
         ControlEnd::open(control.clone(), bulk.clone(), subjects.clone(), stop.clone()).await
+    }
+
+    /// Begins to take invitations that are handed in.
+    ///
+    /// # Errors
+    /// When the server refuses it.
+    pub async fn joins(&self) -> Result<JoinEnd, Error> {
+        let Shared { control, subjects, stop, .. } = &*self.shared;
+        JoinEnd::open(control.clone(), subjects.clone(), stop.clone()).await
     }
 
     pub(super) fn bulk_jetstream(&self) -> Context {

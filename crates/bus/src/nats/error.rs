@@ -55,6 +55,14 @@ pub enum Error {
         /// In the server's words.
         violation: String,
     },
+    /// The server doesn't take what it is told of the account.
+    #[error("the NATS server at {servers} doesn't take who may connect: {reason}")]
+    Accounts {
+        /// Which.
+        servers: String,
+        /// Why.
+        reason: String,
+    },
     /// Something could not be set up.
     #[error("cannot set up {what} on NATS")]
     SetUp {
@@ -151,6 +159,9 @@ impl Error {
             Self::Denied { .. } => {
                 "Compare the user's permissions with the configuration that Kapelle generates for the fleet."
             }
+            Self::Accounts { .. } => {
+                "Start it with the configuration that `kapelle nats config` prints in this project."
+            }
             Self::SetUp { .. } => {
                 "See the cause. If storage is short, give the server more or lower nats.blobs_bytes. If a stream of that name was made by something else, give Kapelle another root or remove it."
             }
@@ -171,6 +182,7 @@ impl Error {
             | Self::NoJetStream { .. }
             | Self::NoJetStreamForAccount { .. }
             | Self::Denied { .. }
+            | Self::Accounts { .. }
             | Self::Ignored { .. } => false,
             Self::Connect { reason, .. } => match reason {
                 Unreachable::Address | Unreachable::Unauthorized | Unreachable::Tls => false,

@@ -56,11 +56,33 @@ pub enum Credentials {
         /// Its seed.
         seed: Secret,
     },
+    /// As the claims say, whose key one has.
+    User {
+        /// The claims.
+        jwt: String,
+        /// The seed of the key.
+        seed: Secret,
+    },
     /// As a `.creds` file says.
     File {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl Credentials {
+    /// The text of a `.creds` file, which is a secret; for credentials that are signed claims.
+    #[must_use]
+    pub fn text(&self) -> Option<Secret> {
+        match self {
+            Self::User { jwt, seed } => Some(Secret::new(format!(
+                "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+                 -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+                seed.reveal()
+            ))),
+            Self::None | Self::NKey { .. } | Self::File { .. } => None,
+        }
+    }
 }
 
 /// Text that is never shown.
@@ -74,7 +96,9 @@ impl Secret {
         Self(text)
     }
 
-    pub(super) fn reveal(&self) -> &str {
+    /// The text itself, for whoever sends it or keeps it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

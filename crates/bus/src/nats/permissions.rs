@@ -1,4 +1,4 @@
-//! Who may do what on a fleet's NATS server, as a block of nats-server's configuration.
+//! What each role may do on a fleet's NATS server.
 //!
 //! Everybody has an NKey of their own, and the server lets each do only what its role needs. It
 //! can't look into messages, so two rules are kept by the ends themselves: the coordinator answers a
@@ -8,18 +8,21 @@
 //! acknowledgments would let a worker acknowledge what others were given; permission to *respond*
 //! covers exactly what it was given itself. And whoever may create a consumer can have the server
 //! deliver messages to any subject, so only the coordinator may.
+//!
+//! Where a role's subjects hold the name of its bearer, the server fills it in from signed claims.
 
 use std::fmt;
-use std::fmt::Write as _;
-
-use kapelle_domain::placement::Class;
+use std::time::Duration;
 
 use super::blobs::{Bucket, stream_of};
 use super::layout;
-use crate::subject::{self, Root, Subjects, WorkerName};
+use crate::subject::{self, Subjects, WorkerName};
 
-/// The name of the account that everybody is in.
-pub const ACCOUNT: &str = "KAPELLE";
+/// What stands for the bearer's name in the subjects of a role.
+const BEARER: &str = "{{name()}}";
+
+/// Where a server takes new claims of an account.
+pub(super) const CLAIMS_SUBJECT: &str = "$SYS.REQ.CLAIMS.UPDATE";
 
 /// The public half of an NKey that belongs to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,24 @@ impl PublicKey {
             Ok(_) | Err(_) => Err(InvalidKey { text }),
         }
     }
+
+    /// The public half of a user's key.
+    pub(super) fn of(pair: &nkeys::KeyPair) -> Self {
+        Self(pair.public_key())
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the owner of the key has signed `text`.
+    #[must_use]
+    pub fn has_signed(&self, text: &[u8], signature: &[u8]) -> bool {
+        nkeys::KeyPair::from_public_key(&self.0)
+            .is_ok_and(|pair| pair.verify(text, signature).is_ok())
+    }
 }
 
 impl fmt::Display for PublicKey {
@@ -53,109 +74,64 @@ impl fmt::Display for PublicKey {
     }
 }
 
-/// A new NKey for a user: its seed, which is a secret, and its public half.
-///
-/// # Errors
-/// Why no key could be made.
-pub fn new_key() -> Result<(super::Secret, PublicKey), String> {
-    let pair = nkeys::KeyPair::new_user();
-    let seed = pair.seed().map_err(|error| error.to_string())?;
-    Ok((super::Secret::new(seed), PublicKey(pair.public_key())))
+/// What somebody is on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A coordinator, active or not.
+    Coordinator,
+    /// A worker; the name of the bearer is its own.
+    Worker,
+    /// Somebody with an invitation, whose id is the name of the bearer.
+    Guest,
+    /// Who steers agents, and watches.
+    Operator,
+    /// Who watches.
+    Observer,
 }
 
-/// Everybody who may connect.
-#[derive(Debug, Clone)]
-pub struct Fleet {
-    /// The root of all subjects.
-    pub root: Root,
-    /// Every coordinator, active or not.
-    pub coordinator: PublicKey,
-    /// The workers.
-    pub workers: Vec<WorkerUser>,
-    /// Who may steer agents over NATS, and watch.
-    pub operators: Vec<PublicKey>,
-    /// Who may watch only.
-    pub observers: Vec<PublicKey>,
-}
+impl Role {
+    pub(super) const ALL: &[Self] =
+        &[Self::Coordinator, Self::Worker, Self::Guest, Self::Operator, Self::Observer];
 
-/// A worker that may connect.
-#[derive(Debug, Clone)]
-pub struct WorkerUser {
-    /// Its name.
-    pub worker: WorkerName,
-    /// Its key.
-    pub key: PublicKey,
-    /// What it may pull.
-    pub classes: Classes,
-}
-
-/// Which offers a worker may pull. It can claim only what the coordinator finds it fit for; with
-/// the offers of other classes it could only keep them from others for a while.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Classes {
-    /// Those of any class.
-    Any,
-    /// Those of these classes.
-    Only(Vec<Class>),
-}
-
-/// What one user may do.
-#[derive(Debug, Default)]
-struct Grants {
-    publish: Vec<String>,
-    subscribe: Vec<String>,
-    /// How many answers it may give to one message, and for how long after it.
-    respond: Option<(u32, &'static str)>,
-}
-
-impl Fleet {
-    /// The configuration: one `accounts` block, to be included into the server's own.
-    #[must_use]
-    pub fn render(&self) -> String {
-        let subjects = Subjects::new(self.root.clone());
-        let mut users = String::new();
-        add(&mut users, "coordinators", &self.coordinator, &coordinator(&subjects));
-        for WorkerUser { worker, key, classes } in &self.workers {
-            let role = format!("worker {worker}");
-            add(&mut users, &role, key, &worker_grants(&subjects, worker, classes));
+    /// The role in one word.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Worker => "worker",
+            Self::Guest => "guest",
+            Self::Operator => "operator",
+            Self::Observer => "observer",
         }
-        for key in &self.operators {
-            add(&mut users, "operator", key, &operator(&subjects));
-        }
-        for key in &self.observers {
-            add(&mut users, "observer", key, &observer(&subjects));
-        }
-        format!(
-            "# Who may do what in a fleet of Kapelle. Generated: changes are lost.\n\
-             accounts {{\n  {ACCOUNT} {{\n    jetstream: enabled\n    users: [\n{users}    ]\n  }}\n}}\n"
-        )
     }
 }
 
-fn add(users: &mut String, role: &str, key: &PublicKey, grants: &Grants) {
-    let Grants { publish, subscribe, respond } = grants;
-    let list = |subjects: &[String]| {
-        let quoted = subjects.iter().map(|subject| format!("\"{subject}\""));
-        quoted.collect::<Vec<_>>().join(", ")
-    };
-    let allowed = |subjects: &[String]| {
-        if subjects.is_empty() {
-            "{ deny: \">\" }".to_owned()
-        } else {
-            format!("{{ allow: [{}] }}", list(subjects))
-        }
-    };
-    let respond = respond.map_or_else(String::new, |(max, expires)| {
-        format!("          allow_responses {{ max: {max}, expires: \"{expires}\" }}\n")
-    });
-    // Writing to a string cannot fail.
-    let _ = write!(
-        users,
-        "      # {role}\n      {{ nkey: {key}, allowed_connection_types: [\"STANDARD\"]\n        \
-         permissions {{\n          publish {}\n          subscribe {}\n{respond}        }} }}\n",
-        allowed(publish),
-        allowed(subscribe),
-    );
+/// What one role may do.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    pub(super) publish: Vec<String>,
+    pub(super) subscribe: Vec<String>,
+    /// How many answers it may give to one message, and for how long after it.
+    pub(super) respond: Option<(u32, Duration)>,
+}
+
+/// What a role may do.
+pub(super) fn of(subjects: &Subjects, role: Role) -> Grants {
+    match role {
+        Role::Coordinator => coordinator(subjects),
+        Role::Worker => worker(subjects),
+        Role::Guest => guest(subjects),
+        Role::Operator => operator(subjects),
+        Role::Observer => observer(subjects),
+    }
+}
+
+/// What the coordinator may do in the account of the system.
+pub(super) fn messenger() -> Grants {
+    Grants {
+        publish: vec![CLAIMS_SUBJECT.to_owned()],
+        subscribe: vec![format!("{}.>", subject::coordinator_inbox())],
+        respond: None,
+    }
 }
 
 fn coordinator(subjects: &Subjects) -> Grants {
@@ -184,32 +160,36 @@ fn coordinator(subjects: &Subjects) -> Grants {
         subjects.output_all(),
         subjects.agent_all(),
         subjects.broadcast_all(),
+        subjects.join_all(),
         format!("{}.>", subject::coordinator_inbox()),
     ];
     // Longer than any request waits.
-    Grants { publish, subscribe, respond: Some((1, "90s")) }
+    Grants { publish, subscribe, respond: Some((1, Duration::from_secs(90))) }
 }
 
-fn worker_grants(subjects: &Subjects, worker: &WorkerName, classes: &Classes) -> Grants {
+fn worker(subjects: &Subjects) -> Grants {
     let root = subjects.root();
-    let mut publish = vec![subjects.rpc_of(worker), subjects.output(worker)];
-    match classes {
-        Classes::Any => {
-            publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{}.*", layout::work_stream(root)));
-        }
-        Classes::Only(classes) => {
-            publish.extend(classes.iter().map(|class| layout::pull_subject(root, class)));
-        }
-    }
+    let bearer = WorkerName::filled_in_later(BEARER);
+    // It may pull the offers of any class, and can claim only what the coordinator finds it fit for.
+    let pull = format!("$JS.API.CONSUMER.MSG.NEXT.{}.*", layout::work_stream(root));
+    let mut publish = vec![subjects.rpc_of(&bearer), subjects.output(&bearer), pull];
     let bases = stream_of(&Bucket::Bases.name(root));
     publish.push(format!("$JS.API.DIRECT.GET.{bases}"));
     publish.push(format!("$JS.API.DIRECT.GET.{bases}.>"));
     let results = Bucket::Results.name(root);
     publish.push(format!("$O.{results}.C.*"));
     publish.push(format!("$O.{results}.M.*"));
-    let subscribe = vec![subjects.worker_of(worker), format!("{}.>", worker.inbox())];
+    let subscribe = vec![subjects.worker_of(&bearer), format!("{}.>", bearer.inbox())];
     // An offer is answered once; the second answer is for one that was handed back late.
-    Grants { publish, subscribe, respond: Some((2, "2m")) }
+    Grants { publish, subscribe, respond: Some((2, Duration::from_secs(120))) }
+}
+
+fn guest(subjects: &Subjects) -> Grants {
+    Grants {
+        publish: vec![subjects.join(BEARER)],
+        subscribe: vec![format!("{}.>", subject::guest_inbox(BEARER))],
+        respond: None,
+    }
 }
 
 fn operator(subjects: &Subjects) -> Grants {
@@ -230,7 +210,30 @@ fn observer(subjects: &Subjects) -> Grants {
 
 #[cfg(test)]
 mod tests {
-    use super::PublicKey;
+    use super::*;
+
+    #[test]
+    fn a_bearer_is_named_in_every_subject_that_is_not_for_all() {
+        let subjects = Subjects::default();
+        for (role, own) in [(Role::Worker, 4), (Role::Guest, 2)] {
+            let Grants { publish, subscribe, .. } = of(&subjects, role);
+            let named = publish.iter().chain(&subscribe).filter(|text| text.contains(BEARER));
+            assert_eq!(named.count(), own, "{publish:?} {subscribe:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_owner_of_a_key_signs() {
+        let (pair, other) = (nkeys::KeyPair::new_user(), nkeys::KeyPair::new_user());
+        let key = PublicKey::of(&pair);
+        let signature = pair.sign(b"words").unwrap();
+        assert!(key.has_signed(b"words", &signature));
+        assert!(!key.has_signed(b"others", &signature));
+        assert!(!PublicKey::of(&other).has_signed(b"words", &signature));
+        for signature in [&[][..], &signature[..63], &[0; 64], &[0; 65]] {
+            assert!(!key.has_signed(b"words", signature));
+        }
+    }
 
     #[test]
     fn only_public_keys_of_users_get_into_a_configuration() {

@@ -140,6 +140,21 @@ async fn credentials_that_are_not_accepted() {
 }
 
 #[tokio::test]
+async fn a_password_in_a_url_is_written_as_in_a_url() {
+    let more =
+        "authorization { users: [ { user: \"a@b\", password: \"p@s/s:%é\" } ] }\n".to_owned();
+    let server = NatsServer::start_with(NatsConfig { more, ..NatsConfig::default() });
+    let with = |who: &str| {
+        NatsOptions::new(vec![server.url().replace("nats://", &format!("nats://{who}@"))])
+    };
+    let options = with("a%40b:p%40s%2Fs%3A%25%C3%A9");
+    NatsCoordinator::connect(&options, Term(1)).await.expect("it is right");
+    let error = refused(&with("a%40b:p%40s")).await;
+    let shown = format!("{error} {}", error.hint());
+    assert!(!shown.contains("p%40s") && !shown.contains("p@s"), "no password is shown: {shown}");
+}
+
+#[tokio::test]
 async fn a_stream_that_somebody_changed_is_mended() {
     let server = NatsServer::start();
     let options = NatsOptions::new(vec![server.url()]);
@@ -216,6 +231,13 @@ async fn tls_is_used_where_the_server_can_be_trusted() {
     let mut options = NatsOptions::new(vec![server.url()]);
     let error = refused(&options).await;
     assert!(error.to_string().contains("TLS"), "{error:?}");
+    // Another authority doesn't vouch for it.
+    let (_other, elsewhere) = tls_server();
+    options.tls_ca = Some(elsewhere.path().join("ca.pem"));
+    let error = refused(&options).await;
+    assert!(error.to_string().contains("TLS"), "{error:?}");
+    assert!(error.hint().contains("authority is trusted"), "{}", error.hint());
+    assert!(!error.is_transient());
     options.tls_ca = Some(directory.path().join("ca.pem"));
     options.tls_required = true;
     NatsCoordinator::connect(&options, Term(1)).await.expect("it is trusted");

@@ -5,8 +5,10 @@
 mod bus;
 mod checks;
 mod control;
+mod join;
 mod loss;
 mod permissions;
+mod secured;
 #[expect(dead_code, unreachable_pub, reason = "it is shared with the system tests")]
 #[path = "../../../../tests/harness/nats.rs"]
 mod server;

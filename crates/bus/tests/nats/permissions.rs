@@ -2,125 +2,21 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use kapelle_bus::blob::{BlobName, BlobStore as _};
 use kapelle_bus::conformance::{answer, attempt, classes, holder, next_offer, offer, soon, worker};
 use kapelle_bus::control::{CommandState, Receipt};
-use kapelle_bus::nats::permissions::{Classes, Fleet, PublicKey, WorkerUser, new_key};
-use kapelle_bus::nats::{Bucket, Credentials, NatsCoordinator, NatsOptions, NatsWorker, Secret};
-use kapelle_bus::subject::{Root, WorkerName};
+use kapelle_bus::nats::authority::{Authority, Revoked};
+use kapelle_bus::nats::{
+    Bucket, Credentials, NatsCoordinator, NatsOptions, NatsWorker, Secret, publish_account,
+};
 use kapelle_bus::{CoordinatorEnd as _, OutputChunk, Poke, Pokes as _, Taken as _, WorkerEnd as _};
 use kapelle_domain::engine::{Answer, Holder, WorkerRequest};
 use kapelle_domain::ids::Term;
 
-use crate::server::{NatsConfig, NatsServer};
-
-/// A key: its seed and its public half.
-struct Key {
-    seed: String,
-    public: PublicKey,
-}
-
-impl Key {
-    fn new() -> Self {
-        let pair = nkeys::KeyPair::new_user();
-        let public = PublicKey::new(pair.public_key()).expect("a user's key");
-        Self { seed: pair.seed().expect("a seed"), public }
-    }
-}
-
-/// A fleet of two workers on a server that knows them.
-struct Secured {
-    server: NatsServer,
-    coordinator: Key,
-    w1: Key,
-    w2: Key,
-    operator: Key,
-    observer: Key,
-}
-
-impl Secured {
-    fn new() -> Self {
-        let (coordinator, w1, w2) = (Key::new(), Key::new(), Key::new());
-        let (operator, observer) = (Key::new(), Key::new());
-        let user = |name: &str, key: &Key, classes| WorkerUser {
-            worker: WorkerName::new(&worker(name)).expect("a name"),
-            key: key.public.clone(),
-            classes,
-        };
-        let coder = "coder".parse().expect("a class");
-        let fleet = Fleet {
-            root: Root::default(),
-            coordinator: coordinator.public.clone(),
-            workers: vec![
-                user("w1", &w1, Classes::Any),
-                user("w2", &w2, Classes::Only(vec![coder])),
-            ],
-            operators: vec![operator.public.clone()],
-            observers: vec![observer.public.clone()],
-        };
-        let config = NatsConfig { more: fleet.render(), ..NatsConfig::default() };
-        let server = NatsServer::start_with(config);
-        Self { server, coordinator, w1, w2, operator, observer }
-    }
-
-    fn options(&self, key: &Key) -> NatsOptions {
-        let mut options = NatsOptions::new(vec![self.server.url()]);
-        options.credentials = Credentials::NKey { seed: Secret::new(key.seed.clone()) };
-        options
-    }
-
-    async fn coordinator(&self) -> NatsCoordinator {
-        let options = self.options(&self.coordinator);
-        NatsCoordinator::connect(&options, Term(1)).await.expect("a coordinator may")
-    }
-
-    async fn worker(&self, name: &str, key: &Key) -> NatsWorker {
-        NatsWorker::connect(&self.options(key), &worker(name)).await.expect("a worker may")
-    }
-
-    /// A client with nothing of ours but the key.
-    async fn client(&self, key: &Key, inbox: &str) -> Watched {
-        let (denied, denials) = tokio::sync::mpsc::channel(64);
-        let options = async_nats::ConnectOptions::with_nkey(key.seed.clone())
-            .custom_inbox_prefix(inbox)
-            .event_callback(move |event| {
-                let denied = denied.clone();
-                async move {
-                    if let async_nats::Event::ServerError(error) = event {
-                        denied.send(error.to_string()).await.expect("somebody listens");
-                    }
-                }
-            });
-        let client = options.connect(self.server.url()).await.expect("connected");
-        Watched { client, denials }
-    }
-}
-
-/// A client, and what the server denied it.
-struct Watched {
-    client: Client,
-    denials: tokio::sync::mpsc::Receiver<String>,
-}
-
-impl Watched {
-    async fn is_denied(&mut self, what: &str) {
-        let denial = soon(what, self.denials.recv()).await.expect("the client lives");
-        assert!(denial.to_lowercase().contains("permissions violation"), "{denial}");
-        assert!(denial.contains(what), "{denial} is not about {what}");
-    }
-
-    async fn may_not_publish(&mut self, subject: &str) {
-        self.client.publish(subject.to_owned(), "x".into()).await.expect("it is sent");
-        self.is_denied(subject).await;
-    }
-
-    async fn may_not_subscribe(&mut self, subject: &str) {
-        let subscriber = self.client.subscribe(subject.to_owned()).await.expect("it is sent");
-        self.is_denied(subject).await;
-        drop(subscriber);
-    }
-}
+use crate::secured::{LATER, NOW, Secured, Worker};
+use crate::server::NatsServer;
 
 fn look(name: &str) -> WorkerRequest {
     WorkerRequest::Look(Holder { worker: worker(name), ..holder() })
@@ -195,9 +91,8 @@ async fn blobs_travel(coordinator: &NatsCoordinator, one: &NatsWorker) {
 #[tokio::test]
 async fn a_worker_can_do_nothing_in_the_name_of_another() {
     let secured = Secured::new();
-    let coordinator = secured.coordinator().await;
-    coordinator.offer(offer(1, "painter")).await.expect("published");
-    let mut w2 = secured.client(&secured.w2, "_INBOX_w2").await;
+    let _coordinator = secured.coordinator().await;
+    let mut w2 = secured.client(&secured.w2.credentials, "_INBOX_w2").await;
     for subject in [
         // In the name of another worker, or of the coordinator.
         "orchestrator.rpc.w1.claim",
@@ -226,7 +121,6 @@ async fn a_worker_can_do_nothing_in_the_name_of_another() {
         "$JS.API.CONSUMER.CREATE.OBJ_orchestrator-bases",
         "$JS.API.CONSUMER.DELETE.orchestrator-work.coder",
         "$JS.API.CONSUMER.INFO.orchestrator-work.coder",
-        "$JS.API.CONSUMER.MSG.NEXT.orchestrator-work.painter",
         "$JS.API.DIRECT.GET.orchestrator-work",
         // With what others were given, or have put.
         "$JS.ACK.orchestrator-work.coder.1.1.1.1.0",
@@ -236,6 +130,10 @@ async fn a_worker_can_do_nothing_in_the_name_of_another() {
         "$O.orchestrator-bases.M.abc",
         // With the server.
         "$SYS.REQ.SERVER.PING",
+        "$SYS.REQ.CLAIMS.UPDATE",
+        // As a guest.
+        "orchestrator.join.w2",
+        "_INBOX_GUEST_w2.a",
     ] {
         w2.may_not_publish(subject).await;
     }
@@ -251,6 +149,9 @@ async fn a_worker_can_do_nothing_in_the_name_of_another() {
         "_INBOX.>",
         "_INBOX_w1.>",
         "_INBOX_coordinator.>",
+        "_INBOX_GUEST_w2.>",
+        "orchestrator.join.*",
+        "$SYS.>",
         "$JS.EVENT.ADVISORY.>",
         "$O.orchestrator-results.C.*",
         "*",
@@ -265,7 +166,7 @@ async fn a_worker_cannot_acknowledge_what_another_was_given() {
     let secured = Secured::new();
     let coordinator = secured.coordinator().await;
     let one = secured.worker("w1", &secured.w1).await;
-    let mut two = secured.client(&secured.w2, "_INBOX_w2").await;
+    let mut two = secured.client(&secured.w2.credentials, "_INBOX_w2").await;
     let coder = classes(&["coder"]);
     coordinator.offer(offer(1, "coder")).await.expect("published");
     let taken = next_offer(&one, &coder).await;
@@ -324,20 +225,102 @@ async fn a_coordinator_keeps_to_its_own_streams() {
 }
 
 #[tokio::test]
-async fn who_has_no_key_gets_nowhere() {
+async fn who_was_not_let_in_gets_nowhere() {
     let secured = Secured::new();
-    let stranger = Key::new();
-    let options = secured.options(&stranger);
-    let error = NatsWorker::connect(&options, &worker("w1")).await.expect_err("nobody knows it");
-    assert!(!error.is_transient(), "{error:?}");
     let anonymous = NatsOptions::new(vec![secured.server.url()]);
     let connected = NatsCoordinator::connect(&anonymous, Term(1)).await;
     connected.expect_err("who says nothing is nobody");
-    // A key of one worker is none of another.
-    let options = secured.options(&secured.w2);
+    let Credentials::User { jwt, seed } = &secured.w2.credentials else {
+        panic!("they are claims")
+    };
+    let stranger = Authority::generate().expect("a key");
+    let their_own = Worker::admitted("w1", &stranger).credentials;
+    let other_seed = Secret::new(nkeys::KeyPair::new_user().seed().expect("a seed"));
+    let (head, signature) = jwt.rsplit_once('.').expect("a signature");
+    let (header, body) = head.split_once('.').expect("a body");
+    let body = String::from_utf8(BASE64.decode(body).expect("a body")).expect("text");
+    let body = BASE64.encode(body.replace("\"name\":\"w2\"", "\"name\":\"w1\""));
+    let renamed = format!("{header}.{body}.{signature}");
+    assert_ne!(renamed, *jwt);
+    for (what, credentials) in [
+        ("claims of another authority", their_own),
+        ("claims of w2 without its key", Credentials::User { jwt: jwt.clone(), seed: other_seed }),
+        ("claims that were changed", Credentials::User { jwt: renamed, seed: seed.clone() }),
+        ("a key without claims", Credentials::NKey { seed: seed.clone() }),
+        ("no claims", Credentials::User { jwt: "a.b.c".to_owned(), seed: seed.clone() }),
+    ] {
+        let options = secured.options(&credentials);
+        let connected = soon(what, NatsWorker::connect(&options, &worker("w1"))).await;
+        let error = connected.expect_err(what);
+        assert!(!error.is_transient(), "{what}: {error:?}");
+    }
+    // The claims of one worker are none of another.
+    let options = secured.options(&secured.w2.credentials);
     let error = NatsWorker::connect(&options, &worker("w1")).await.expect_err("it is w2's");
     assert!(error.to_string().contains("w1"), "{error:?}");
-    let (seed, public) = new_key().expect("a key");
-    assert!(!format!("{seed:?}").contains("SU"), "no seed is shown");
-    assert!(public.to_string().starts_with('U'));
+}
+
+#[tokio::test]
+async fn a_guest_can_hand_in_its_own_invitation_and_nothing_else() {
+    let secured = Secured::new();
+    let _coordinator = secured.coordinator().await;
+    let (token, _) = secured.token("0a1b", None, LATER);
+    let mut guest = secured.client(&token.credentials(), "_INBOX_GUEST_0a1b").await;
+    for subject in [
+        "orchestrator.join.0a1c",
+        "orchestrator.join.0a1b.more",
+        "orchestrator.rpc.0a1b.claim",
+        "orchestrator.rpc.w1.claim",
+        "orchestrator.output.0a1b",
+        "orchestrator.broadcast.stop",
+        "_INBOX_coordinator.a.b",
+        "$JS.API.INFO",
+        "$JS.API.CONSUMER.MSG.NEXT.orchestrator-work.coder",
+        "$SYS.REQ.CLAIMS.UPDATE",
+    ] {
+        guest.may_not_publish(subject).await;
+    }
+    for subject in
+        ["orchestrator.join.0a1b", "orchestrator.worker.0a1b.poke", "_INBOX_GUEST_0a1c.>", ">"]
+    {
+        guest.may_not_subscribe(subject).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_revoked_is_cut_off_and_stays_out() {
+    let mut secured = Secured::new();
+    let coordinator = secured.coordinator().await;
+    let one = secured.worker("w1", &secured.w1).await;
+    let two = secured.worker("w2", &secured.w2).await;
+    let mut watched = secured.client(&secured.w1.credentials, "_INBOX_w1").await;
+    secured.revoke(&[(&secured.w1, NOW)], NOW + 1).await;
+    let told = soon("it is told", watched.denials.recv()).await.expect("the client lives");
+    assert!(told.to_lowercase().contains("revo"), "{told}");
+    assert_eq!(one.request(look("w1")).await, Err(kapelle_bus::Error::NoAnswer));
+    let error = secured.shut_out("w1", &secured.w1).await;
+    assert!(!error.is_transient(), "{error:?}");
+    // Nobody else notices.
+    let (asked, answered) = (two.request(look("w2")), answer(&coordinator, Ok(Answer::Done)));
+    let (reply, _) = soon("an answer", async { tokio::join!(asked, answered) }).await;
+    assert_eq!(reply, Ok(Ok(Answer::Done)));
+    assert_eq!((two.health().reconnects, coordinator.health().reconnects), (0, 0));
+    // A server that starts again keeps it, whatever its configuration begins with.
+    secured.server.kill();
+    secured.server.start_again();
+    secured.shut_out("w1", &secured.w1).await;
+    // The same name comes back with another key.
+    let again = Worker::admitted("w1", &secured.authority);
+    secured.worker("w1", &again).await;
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_no_accounts_says_so() {
+    let server = NatsServer::start();
+    let authority = Authority::generate().expect("a key");
+    let options = NatsOptions::new(vec![server.url()]);
+    let told = publish_account(&options, &authority, &Revoked::new(), NOW).await;
+    let error = told.expect_err("it knows no accounts");
+    assert!(error.to_string().contains("who may connect"), "{error:?}");
+    assert!(error.hint().contains("kapelle nats config"), "{}", error.hint());
 }
