@@ -4,11 +4,13 @@
 //! - [`integrate`] brings results into the target, one after the other;
 //! - [`results`] is how results come in, and the end of what they leave behind;
 //! - [`histories`] brings what work starts from to workers on other machines;
+//! - [`admission`] lets machines into the fleet, and shuts them out;
 //! - [`transcripts`] keeps what agents print;
 //! - [`service`] is what can be asked, one function for each use; [`http`] translates to it.
 //!
 //! The rules themselves are in `kapelle-domain`; agents are run by `kapelle-worker`.
 
+pub mod admission;
 pub mod dispatch;
 pub mod histories;
 pub mod http;

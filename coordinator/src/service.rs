@@ -4,6 +4,7 @@
 //! here: inputs go to the engine, answers are read from the store, which holds everything that
 //! was ever committed, or from the engine's memory, where only that knows.
 
+mod admission;
 mod command;
 mod error;
 mod goal;
@@ -25,6 +26,7 @@ use kapelle_runtime::identity::Identity;
 use kapelle_store::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
 use crate::dispatch::Engine;
 use crate::project::Project;
 use crate::transcripts::Transcripts;
@@ -44,6 +46,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// What agents print.
     pub transcripts: Transcripts,
+    /// Lets machines into the fleet, where there is one.
+    pub admission: Option<Admission>,
     /// The clock.
     pub clock: Clock,
     /// Mints the unique names of runs.

@@ -6,6 +6,7 @@ mod faults;
 mod fleet;
 mod hostile;
 mod integration;
+mod join;
 mod kills;
 mod runs;
 mod screen;

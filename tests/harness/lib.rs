@@ -10,7 +10,7 @@ mod project;
 mod random;
 mod terminal;
 
-pub use nats::{NatsConfig, NatsServer};
+pub use nats::{NatsConfig, NatsServer, nats_server};
 pub use network::Machine;
 pub use processes::{descendants, kill_tree, living_in, states_in};
 pub use project::{Finished, Project, Running, Words, stream};

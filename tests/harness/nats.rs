@@ -182,6 +182,11 @@ fn announced(ports: &Path) -> Option<u16> {
     address.rsplit(':').next()?.parse().ok()
 }
 
+/// The program of the servers.
+pub fn nats_server() -> PathBuf {
+    program()
+}
+
 /// The program: the one that `KAPELLE_NATS_SERVER` names, or the one that `cargo xtask test` gets.
 fn program() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -260,6 +260,16 @@ impl Running {
         Words { lines, heard: String::new() }
     }
 
+    /// Asks it to end, as a service manager does, and waits until it has.
+    pub fn terminate(self) -> Finished {
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.id()),
+            nix::sys::signal::Signal::SIGTERM,
+        )
+        .expect("it runs");
+        self.wait()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Finished {
         let stderr = self.child.stderr.take();

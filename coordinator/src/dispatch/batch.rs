@@ -57,5 +57,5 @@ pub(super) fn of(world: &World, events: Vec<Recorded>) -> Batch {
         let spec = added.contains(&id).then(|| Arc::clone(&task.spec));
         Some(ChangedTask { id, spec, record: task.record.clone() })
     });
-    Batch { runs: runs.collect(), tasks: tasks.collect(), events }
+    Batch { runs: runs.collect(), tasks: tasks.collect(), events, ..Batch::default() }
 }

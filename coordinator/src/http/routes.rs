@@ -54,6 +54,8 @@ pub(super) fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::give_feedback))
         .routes(routes!(commands::give_command))
         .routes(routes!(commands::set_duty))
+        .routes(routes!(commands::invite))
+        .routes(routes!(commands::revoke))
         .routes(routes!(tasks::explain_task))
         .routes(routes!(tasks::read_logs))
         .routes(routes!(events::read_events))

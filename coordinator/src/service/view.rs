@@ -4,10 +4,14 @@
 //! `*_at`; durations are `*_ms`. Everything that came from an agent is plain text and hostile:
 //! whoever shows it makes it harmless first.
 
+mod admission;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use admission::{InvitationRequest, InvitationView, RevocationView};
 
 /// A run in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

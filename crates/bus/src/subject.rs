@@ -498,7 +498,7 @@ fn is_below(subject: &str, prefix: &str) -> bool {
 }
 
 /// Whether a name is one lower-case token.
-fn is_token(name: &str, bytes_max: usize) -> bool {
+pub(crate) fn is_token(name: &str, bytes_max: usize) -> bool {
     let sound = |byte: u8| is_name_byte(byte) && !byte.is_ascii_uppercase();
     name.len() <= bytes_max
         && name.bytes().all(sound)

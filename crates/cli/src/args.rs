@@ -6,8 +6,9 @@ use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::commands::{
-    config, demo, doctor, events, feedback, fleet, goal, init, interactive, logs, meta, report,
-    resume, roadmap, run, runs, server, show, status, steer, stop, store, why, workers,
+    config, demo, doctor, events, feedback, fleet, goal, health, init, interactive, join, logs,
+    meta, nats, report, resume, roadmap, run, runs, server, show, status, steer, stop, store, why,
+    workers,
 };
 use crate::output::{Color, Format, Settings};
 
@@ -156,7 +157,7 @@ pub enum Command {
     Pause(steer::PauseArgs),
     /// Ask whether attempts are alive
     Ping(steer::PingArgs),
-    /// List the workers
+    /// List the workers, invite machines, revoke workers
     Workers(workers::WorkersArgs),
     /// Give a worker nothing new until further notice
     Cordon(workers::CordonArgs),
@@ -192,6 +193,12 @@ pub enum Command {
     Coordinator(fleet::CoordinatorArgs),
     /// Run agents on this machine for a coordinator elsewhere
     Worker(fleet::WorkerArgs),
+    /// Make this machine a worker of a fleet that has invited it
+    Join(join::JoinArgs),
+    /// Make the configuration of the fleet's NATS server
+    Nats(nats::NatsArgs),
+    /// Say whether the coordinator or the worker of this machine does its work
+    Health(health::HealthArgs),
     /// Print completions for a shell
     Completions(meta::CompletionsArgs),
     /// Print the manual page

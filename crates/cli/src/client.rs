@@ -20,9 +20,9 @@ use crate::error::{Error, Problem};
 use crate::output::scrub;
 use crate::view::{
     AttemptView, CommandAccepted, CommandRequest, CommandView, EventPage, EventView,
-    FeedbackAccepted, FeedbackRequest, GoalRequest, GoalView, HealthView, LogPage, ReportView,
-    RunAccepted, RunDetail, RunPage, RunRequest, StatusView, StopAccepted, StopRequest, TaskView,
-    WhyView, WorkerDuty, WorkerView,
+    FeedbackAccepted, FeedbackRequest, GoalRequest, GoalView, HealthView, InvitationRequest,
+    InvitationView, LogPage, ReportView, RevocationView, RunAccepted, RunDetail, RunPage,
+    RunRequest, StatusView, StopAccepted, StopRequest, TaskView, WhyView, WorkerDuty, WorkerView,
 };
 use sse::Decoder;
 
@@ -245,6 +245,31 @@ impl Client {
     pub async fn set_duty(&self, worker: &str, duty: WorkerDuty) -> Result<WorkerView, Error> {
         let body = serde_json::json!({ "duty": duty });
         self.send(Method::PUT, &["api", "v1", "workers", worker, "duty"], &body).await
+    }
+
+    /// Whether it can do its work.
+    ///
+    /// # Errors
+    /// See [`Self::health`].
+    pub async fn ready(&self) -> Result<(), Error> {
+        let _: serde_json::Value = self.get(&["ready"], &[]).await?;
+        Ok(())
+    }
+
+    /// Invites a machine to become a worker.
+    ///
+    /// # Errors
+    /// See [`Self::health`].
+    pub async fn invite(&self, request: &InvitationRequest) -> Result<InvitationView, Error> {
+        self.send(Method::POST, &["api", "v1", "invitations"], request).await
+    }
+
+    /// Shuts a worker out of the fleet.
+    ///
+    /// # Errors
+    /// See [`Self::health`].
+    pub async fn revoke(&self, worker: &str) -> Result<RevocationView, Error> {
+        self.send(Method::POST, &["api", "v1", "workers", worker, "revoke"], &()).await
     }
 
     /// Why a task or work stream isn't running, or what it is doing.

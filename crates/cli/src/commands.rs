@@ -7,11 +7,14 @@ pub mod events;
 pub mod feedback;
 pub mod fleet;
 pub mod goal;
+pub mod health;
 mod home;
 pub mod init;
 pub mod interactive;
+pub mod join;
 pub mod logs;
 pub mod meta;
+pub mod nats;
 pub mod report;
 pub mod resume;
 pub mod roadmap;
@@ -74,6 +77,9 @@ pub async fn run(command: Option<Command>, app: &App) -> Result<Exit, Error> {
         Command::Down(args) => args.run(app).await,
         Command::Coordinator(args) => args.run(app).await,
         Command::Worker(args) => args.run(app).await,
+        Command::Join(args) => args.run(app).await,
+        Command::Nats(args) => args.run(app).await,
+        Command::Health(args) => args.run(app).await,
         Command::Completions(args) => args.run(app),
         Command::Man(args) => args.run(app),
         Command::Schema(args) => args.run(app),

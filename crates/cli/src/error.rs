@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
+use kapelle_bus::nats::join::JoinError;
 use kapelle_runtime::{config, telemetry};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,9 @@ pub enum Error {
         #[source]
         source: kapelle_git::Error,
     },
+    /// This machine has not become a worker.
+    #[error("this machine can't join the fleet")]
+    Join(#[source] Box<JoinError>),
     /// The configuration is wrong.
     #[error("the configuration is not valid")]
     Config(#[from] config::Error),
@@ -203,6 +207,13 @@ impl Error {
             },
             Self::Unreachable { .. } | Self::BrokenOff { .. } => Exit::Unreachable,
             Self::Host(error) => error.exit(),
+            Self::Join(error) => match **error {
+                JoinError::Expired | JoinError::Unknown { .. } | JoinError::Refused { .. } => {
+                    Exit::Auth
+                }
+                JoinError::Nats(_) | JoinError::NoCoordinator => Exit::Unreachable,
+                JoinError::Unsigned(_) | JoinError::Nonsense { .. } => Exit::Failure,
+            },
             Self::Store(kapelle_store::Error::Locked { .. }) => Exit::Unreachable,
             Self::Store(kapelle_store::Error::Missing { .. }) => Exit::NotFound,
             Self::Address { .. }
@@ -237,6 +248,7 @@ impl Error {
             Self::Host(error) => error.code(),
             Self::Store(kapelle_store::Error::Locked { .. }) => "in_use",
             Self::Store(_) => "store",
+            Self::Join(_) => "join",
             Self::Project { .. } => "no_project",
             Self::Config(_) => "invalid_config",
             Self::NoRoadmap { .. } => "no_roadmap",
@@ -262,6 +274,7 @@ impl Error {
             }
             Self::Refused(problem) => return problem.hint.clone(),
             Self::Host(error) => return error.hint(),
+            Self::Join(error) => error.hint(),
             Self::Usage { hint, .. } | Self::Nothing { hint, .. } => return hint.clone(),
             Self::Config(error) => return error.place().and_then(|place| place.hint.clone()),
             Self::Unreachable { .. } => "`kapelle up` starts a coordinator that stays",

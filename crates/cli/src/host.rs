@@ -5,6 +5,7 @@
 //! that has work done answers on the project's own socket; one that a command starts to look
 //! something up answers that command alone, and the others wait the moment until it is gone.
 
+pub mod authority;
 mod error;
 pub mod fleet;
 mod group;

@@ -13,9 +13,12 @@ pub mod exit;
 pub mod follow;
 pub mod host;
 pub mod interrupt;
+pub mod joined;
 pub mod output;
 pub mod project;
 pub mod render;
+pub mod secret_file;
+pub mod service_manager;
 pub mod view;
 
 use std::collections::BTreeMap;

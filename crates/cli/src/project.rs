@@ -56,6 +56,7 @@ impl Project {
     pub fn at(root: PathBuf, environment: BTreeMap<OsString, OsString>) -> Result<Self, Error> {
         let loaded = Config::load(&LoadOptions {
             project_root: root.clone(),
+            fleet_file: None,
             user_config_dir: config::user_config_dir(&environment),
             environment: environment.clone(),
             overrides: Vec::new(),
@@ -111,6 +112,15 @@ impl Project {
         match &self.config().server.auth_token_file {
             Some(file) => self.root.join(file),
             None => self.state_directory().join("token"),
+        }
+    }
+
+    /// The file with the secret of the project's fleet.
+    #[must_use]
+    pub fn authority_file(&self) -> PathBuf {
+        match &self.config().nats.authority_file {
+            Some(file) => self.root.join(file),
+            None => self.state_directory().join("nats.nk"),
         }
     }
 

@@ -22,7 +22,7 @@ pub use run::{counts_line, progress};
 pub use status::summary;
 pub use task::{TaskDetail, elapsed, who};
 pub use why::Answers;
-pub use worker::Workers;
+pub use worker::{Invitation, Revocation, Workers};
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -4,6 +4,7 @@
 //! Time, ids and random seeds are inputs, so that the same inputs always give the same history:
 //! live execution, recovery after a crash and the property tests all run this very code.
 
+pub mod admission;
 pub mod attempt;
 pub mod command;
 pub mod engine;

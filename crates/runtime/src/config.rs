@@ -1,7 +1,8 @@
 //! The configuration of a project: read in layers, typed strictly, every value with its origin.
 //!
 //! From weak to strong: defaults in code, the user's file
-//! (`$XDG_CONFIG_HOME/kapelle/config.yaml`), `kapelle.yaml`, `kapelle.local.yaml`, environment
+//! (`$XDG_CONFIG_HOME/kapelle/config.yaml`), for a worker the fleet that its machine has joined
+//! (`fleet.yaml` beside it), `kapelle.yaml`, `kapelle.local.yaml`, environment
 //! (`KAPELLE__SECTION__KEY`), flags. Maps are merged key by key; lists and scalars are replaced;
 //! an empty value (`run:` with nothing after it) says nothing.
 //!
@@ -117,6 +118,8 @@ impl Default for Config {
 pub struct LoadOptions {
     /// The directory of `kapelle.yaml`.
     pub project_root: PathBuf,
+    /// What `kapelle join` has written about the fleet of this machine; goes before the user's file.
+    pub fleet_file: Option<PathBuf>,
     /// The directory that holds `kapelle/config.yaml`; see [`user_config_dir`].
     pub user_config_dir: Option<PathBuf>,
     /// The environment, e.g. `std::env::vars_os().collect()`. Variables that are set to nothing

@@ -4,6 +4,7 @@
 //! the events: each run and task once, however often it changed. What no record holds (attempts
 //! that were followed by another, commands, workers) is taken from the events.
 
+mod admission;
 mod attempt;
 mod command;
 mod upsert;
@@ -12,6 +13,7 @@ mod worker;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
+use kapelle_domain::admission::Change;
 use kapelle_domain::event::{Event, Recorded};
 use kapelle_domain::ids::{EventSeq, RunId, TaskId, Term};
 use kapelle_domain::plan::TaskSpec;
@@ -35,6 +37,8 @@ pub struct Batch {
     pub runs: Vec<(RunId, RunRecord)>,
     /// Each task that the events changed, as it is after all of them.
     pub tasks: Vec<ChangedTask>,
+    /// Who was invited, admitted or revoked. It isn't part of the log.
+    pub admissions: Vec<Change>,
 }
 
 /// A task that changed in a batch.
@@ -90,6 +94,7 @@ pub(crate) async fn write(
     attempt::write(&mut transaction, site, &batch.events, &changed).await?;
     command::write(&mut transaction, site, &batch.events).await?;
     worker::write(&mut transaction, site, &batch.events).await?;
+    admission::write(&mut transaction, site, &batch.admissions).await?;
     transaction.commit().await.map_err(|error| sqlite::failure(site, error))
 }
 

@@ -27,6 +27,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "commands",
         include_str!("../migrations/sqlite/20261128000000_commands.sql"),
     ),
+    (
+        20_261_201_000_000,
+        "admission",
+        include_str!("../migrations/sqlite/20261201000000_admission.sql"),
+    ),
 ];
 
 /// How a store is to be opened.

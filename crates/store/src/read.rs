@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kapelle_domain::admission::{Credential, Invitation, Register};
 use kapelle_domain::attempt::{Attempt, Usage};
 use kapelle_domain::command::Command;
 use kapelle_domain::event::Recorded;
-use kapelle_domain::ids::{CommandSeq, EventSeq, RunId, TaskId, Timestamp};
+use kapelle_domain::ids::{CommandSeq, EventSeq, RunId, TaskId, Timestamp, WorkerId};
 use kapelle_domain::plan::TaskSpec;
 use kapelle_domain::run::{RunOutcome, RunRecord};
 use kapelle_domain::task::TaskRecord;
@@ -34,6 +35,10 @@ pub(crate) static ATTEMPT: Table = Table {
 };
 static COMMAND: Table =
     Table { name: "command", key: &["run_id", "task_index", "seq"], reading: "reading commands" };
+static INVITATION: Table =
+    Table { name: "invitation", key: &["invitation_id"], reading: "reading invitations" };
+static CREDENTIAL: Table =
+    Table { name: "credential", key: &["key"], reading: "reading credentials" };
 pub(crate) static EVENT: Table = Table { name: "event", key: &["seq"], reading: "reading events" };
 static COUNT: Table = Table { name: "task", key: &["state"], reading: "counting tasks" };
 
@@ -235,6 +240,23 @@ impl Store {
         self.list(&EVENT, query, event_of).await
     }
 
+    /// Everybody who was invited to become a worker, or became one, oldest first.
+    ///
+    /// # Errors
+    /// As [`Store::runs`].
+    pub async fn register(&self) -> Result<Register, Error> {
+        let invitations =
+            "SELECT invitation_id, key, worker_id, uses_max, created_at, expires_at FROM invitation
+            ORDER BY created_at, invitation_id";
+        let credentials =
+            "SELECT key, worker_id, invitation_id, issued_at, revoked_at FROM credential
+            ORDER BY issued_at, key";
+        Ok(Register {
+            invitations: self.list(&INVITATION, sqlx::query(invitations), invitation_of).await?,
+            credentials: self.list(&CREDENTIAL, sqlx::query(credentials), credential_of).await?,
+        })
+    }
+
     async fn list<T>(
         &self,
         table: &'static Table,
@@ -289,6 +311,29 @@ pub(crate) fn event_of(row: &Record) -> Result<Recorded, Error> {
 
 fn run_of(row: &Record) -> Result<StoredRun, Error> {
     Ok(StoredRun { id: RunId(row.number("run_id")?), record: row.json("record")? })
+}
+
+fn invitation_of(row: &Record) -> Result<Invitation, Error> {
+    let worker: Option<String> = row.get("worker_id")?;
+    Ok(Invitation {
+        id: row.get("invitation_id")?,
+        key: row.get("key")?,
+        worker: worker.map(WorkerId),
+        uses_max: row.number("uses_max")?,
+        created_at: Timestamp(row.get("created_at")?),
+        expires_at: Timestamp(row.get("expires_at")?),
+    })
+}
+
+fn credential_of(row: &Record) -> Result<Credential, Error> {
+    let revoked_at: Option<i64> = row.get("revoked_at")?;
+    Ok(Credential {
+        key: row.get("key")?,
+        worker: WorkerId(row.get("worker_id")?),
+        invitation: row.get("invitation_id")?,
+        issued_at: Timestamp(row.get("issued_at")?),
+        revoked_at: revoked_at.map(Timestamp),
+    })
 }
 
 fn usage_of(row: &Record) -> Result<(TaskId, Usage), Error> {

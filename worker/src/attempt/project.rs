@@ -5,7 +5,6 @@
 //! are in effect there. A worker elsewhere keeps a cache of the history, and reads the settings
 //! from the commit that the work starts from.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -154,12 +153,7 @@ fn load(bytes: &[u8], scratch: &Path) -> Result<Config, String> {
         .and_then(|()| std::fs::write(root.join(config::PROJECT_FILE), bytes))
         .map_err(|error| error.to_string())
         .and_then(|()| {
-            let options = LoadOptions {
-                project_root: root.clone(),
-                user_config_dir: None,
-                environment: BTreeMap::new(),
-                overrides: Vec::new(),
-            };
+            let options = LoadOptions { project_root: root.clone(), ..LoadOptions::default() };
             Config::load(&options).map_err(|error| Chain(&error).to_string())
         });
     // What stays is cleared with the caches.

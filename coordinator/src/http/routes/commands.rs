@@ -9,7 +9,10 @@ use utoipa::ToSchema;
 use crate::http::Api;
 use crate::http::extract::{Body, Id};
 use crate::http::problem::Trouble;
-use crate::service::view::{CommandAccepted, CommandRequest, WorkerDuty, WorkerView};
+use crate::service::view::{
+    CommandAccepted, CommandRequest, InvitationRequest, InvitationView, RevocationView, WorkerDuty,
+    WorkerView,
+};
 
 /// Orders something of running or waiting work
 ///
@@ -45,4 +48,31 @@ pub(super) async fn set_duty(
     Body(request): Body<DutyRequest>,
 ) -> Result<Json<WorkerView>, Trouble> {
     Ok(Json(api.service.set_duty(&id, request.duty).await?))
+}
+
+/// Invites a machine to become a worker
+///
+/// The answer has a secret that is shown only here.
+#[utoipa::path(
+    post, path = "/api/v1/invitations", tag = "project", request_body = InvitationRequest,
+    responses((status = 201, body = InvitationView, description = "It is recorded"))
+)]
+pub(super) async fn invite(
+    State(api): State<Api>,
+    Body(request): Body<InvitationRequest>,
+) -> Result<(StatusCode, Json<InvitationView>), Trouble> {
+    Ok((StatusCode::CREATED, Json(api.service.invite(request).await?)))
+}
+
+/// Shuts a worker out of the fleet
+#[utoipa::path(
+    post, path = "/api/v1/workers/{id}/revoke", tag = "project",
+    params(("id" = String, Path, description = "The worker's name")),
+    responses((status = 200, body = RevocationView))
+)]
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    Id(id): Id,
+) -> Result<Json<RevocationView>, Trouble> {
+    Ok(Json(api.service.revoke(&id).await?))
 }

@@ -12,7 +12,7 @@ use super::project::Project;
 use super::{get, over_socket, request, send};
 
 /// Everything that clients rely on. Adding to it is adding to a promise.
-const ROUTES: [(&str, &str); 23] = [
+const ROUTES: [(&str, &str); 25] = [
     ("get", "/api/openapi.json"),
     ("get", "/api/v1/events"),
     ("get", "/api/v1/roadmap"),
@@ -35,6 +35,8 @@ const ROUTES: [(&str, &str); 23] = [
     ("post", "/api/v1/stop"),
     ("post", "/api/v1/tasks/{id}/feedback"),
     ("post", "/api/v1/commands"),
+    ("post", "/api/v1/invitations"),
+    ("post", "/api/v1/workers/{id}/revoke"),
     ("put", "/api/v1/workers/{id}/duty"),
 ];
 

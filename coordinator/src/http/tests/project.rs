@@ -99,6 +99,7 @@ impl Project {
             engine,
             store,
             transcripts: transcripts.clone(),
+            admission: None,
             identity: Arc::new(Identity::new(clock.clone())),
             clock,
             role: "run",

@@ -30,9 +30,11 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the news of a denied permission may take from the socket to whoever looks.
 const DENIAL_DELAY: Duration = Duration::from_millis(50);
 
-/// What went wrong since an end was connected. Each number only grows.
+/// How an end has fared since it was connected. Each number only grows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
+    /// Requests that were answered.
+    pub answered: u64,
     /// Connections that broke and came back.
     pub reconnects: u64,
     /// Times that the server refused a permission.
@@ -49,6 +51,7 @@ pub struct Health {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    pub(super) answered: AtomicU64,
     pub(super) reconnects: AtomicU64,
     pub(super) denied: AtomicU64,
     pub(super) unreadable: AtomicU64,
@@ -61,6 +64,7 @@ impl Counters {
     pub(super) fn health(&self) -> Health {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Health {
+            answered: read(&self.answered),
             reconnects: read(&self.reconnects),
             denied: read(&self.denied),
             unreadable: read(&self.unreadable),
@@ -294,7 +298,10 @@ impl Connection {
             _ = online.wait_for(|online| !online) => return Asked::Silence,
         };
         match answer {
-            Ok(message) => Asked::Answered(message),
+            Ok(message) => {
+                Counters::count(&self.counters().answered);
+                Asked::Answered(message)
+            }
             Err(error) => match error.kind() {
                 RequestErrorKind::NoResponders => Asked::Nobody,
                 RequestErrorKind::TimedOut | RequestErrorKind::Other => Asked::Silence,

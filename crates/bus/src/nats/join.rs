@@ -157,6 +157,10 @@ impl JoinToken {
         }
         let written: Written = serde_json::from_slice(body).map_err(|_| BadToken::Damaged)?;
         let said = jwt::read(&written.jwt).ok_or(BadToken::Damaged)?;
+        // It becomes part of a subject, and of names of files.
+        if !subject::is_token(&said.name, 63) {
+            return Err(BadToken::Damaged);
+        }
         Ok(Self {
             servers: written.servers,
             root: Root::new(written.root).map_err(|_| BadToken::Damaged)?,
@@ -173,6 +177,12 @@ impl JoinToken {
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         Credentials::User { jwt: self.claims.clone(), seed: self.seed.clone() }
+    }
+
+    /// The invitation.
+    #[must_use]
+    pub fn invitation(&self) -> &str {
+        &self.invitation
     }
 
     /// Where the server is.
@@ -217,6 +227,14 @@ impl JoinToken {
     }
 }
 
+/// In whose name the text of a `.creds` file speaks, as it says itself.
+#[must_use]
+pub fn bearer(credentials: &str) -> Option<String> {
+    let mut lines = credentials.lines();
+    lines.find(|line| line.contains("BEGIN NATS USER JWT"))?;
+    Some(jwt::read(lines.next()?.trim())?.name)
+}
+
 /// The key that a worker makes for itself.
 #[derive(Clone)]
 pub struct WorkerKey(KeyPair);
@@ -256,6 +274,9 @@ pub enum JoinError {
     /// The server can't be reached, or won't do.
     #[error(transparent)]
     Nats(#[from] Error),
+    /// This machine can't make a key, or use one.
+    #[error(transparent)]
+    Unsigned(#[from] Unsigned),
     /// The time of the token is over.
     #[error("the token has expired")]
     Expired,
@@ -280,6 +301,30 @@ pub enum JoinError {
         /// Why.
         reason: String,
     },
+}
+
+impl JoinError {
+    /// How to mend it, in one or two sentences for people.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Nats(error) => error.hint(),
+            Self::Expired => {
+                "Ask for a new one: `kapelle workers invite` on the coordinator's side."
+            }
+            Self::Unknown { .. } => {
+                "It was changed, or is of another fleet. Ask for a new one: `kapelle workers invite` on the coordinator's side."
+            }
+            Self::Refused { .. } => {
+                "`kapelle workers invite` on the coordinator's side makes a new invitation."
+            }
+            Self::NoCoordinator => "Start `kapelle coordinator`, then try the same again.",
+            Self::Unsigned(_) => "Try again.",
+            Self::Nonsense { .. } => {
+                "Are both of the same version? `kapelle version` shows this one."
+            }
+        }
+    }
 }
 
 /// Hands the invitation of a token in, as `worker`, with the key that it will have. `now` is in
@@ -320,8 +365,7 @@ pub async fn join(
     let guest = KeyPair::from_seed(token.seed.reveal())
         .map_err(|error| JoinError::Nats(Error::Credentials { reason: error.to_string() }))?;
     let signed = to_sign(&token.invitation, worker, public.as_str());
-    let signature =
-        guest.sign(signed.as_bytes()).map_err(|error| Error::from(Unsigned::from(error)))?;
+    let signature = guest.sign(signed.as_bytes()).map_err(Unsigned::from)?;
     let request = v1::Join { worker: worker.to_owned(), key: public.to_string(), signature };
     let subject = Subjects::new(token.root.clone()).join(&token.invitation);
     let answer = ask(&connection, &subject, &request).await?;
@@ -331,7 +375,7 @@ pub async fn join(
         WorkerName::new(&WorkerId(worker)).map_err(|error| nonsense(&error.to_string()))?;
     match jwt::read(&claims) {
         Some(said) if said.key == public.as_str() && said.name == worker.id().0 => {
-            let seed = key.seed().map_err(Error::from)?;
+            let seed = key.seed()?;
             Ok((worker, Credentials::User { jwt: claims, seed }))
         }
         Some(_) => Err(nonsense("the claims speak of somebody else")),

@@ -123,7 +123,7 @@ fn the_commands_are_these() {
     redirect     Take an agent off its work stream and put it on another one
     pause        Freeze agents where they stand, or start none
     ping         Ask whether attempts are alive
-    workers      List the workers
+    workers      List the workers, invite machines, revoke workers
     cordon       Give a worker nothing new until further notice
     uncordon     Give a worker new work again
     drain        Have a worker finish what it has and leave
@@ -141,6 +141,9 @@ fn the_commands_are_these() {
     down         End the coordinator that stays
     coordinator  Start a coordinator for workers on other machines
     worker       Run agents on this machine for a coordinator elsewhere
+    join         Make this machine a worker of a fleet that has invited it
+    nats         Make the configuration of the fleet's NATS server
+    health       Say whether the coordinator or the worker of this machine does its work
     completions  Print completions for a shell
     man          Print the manual page
     schema       Print a schema for programs

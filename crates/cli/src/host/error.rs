@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kapelle_coordinator::admission::Untold;
 use kapelle_runtime::telemetry::Chain;
 
 use crate::client::Client;
@@ -72,6 +73,15 @@ pub enum Error {
     /// The client can't be made.
     #[error("{0}")]
     Client(String),
+}
+
+impl From<Untold> for Error {
+    fn from(untold: Untold) -> Self {
+        match untold {
+            Untold::Store(error) => Self::Store(error),
+            Untold::Nats(error) => Self::Nats(error),
+        }
+    }
 }
 
 impl Error {

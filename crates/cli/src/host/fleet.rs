@@ -10,6 +10,7 @@ use std::time::Duration;
 use kapelle_bus::CoordinatorEnd as _;
 use kapelle_bus::nats::{Bucket, Credentials, NatsCoordinator, NatsOptions, NatsWorker, Secret};
 use kapelle_bus::subject::Root;
+use kapelle_coordinator::admission::{self, Admission};
 use kapelle_coordinator::histories::Histories;
 use kapelle_coordinator::results::Parcels;
 use kapelle_domain::ids::WorkerId;
@@ -28,12 +29,16 @@ use kapelle_worker::process::{Supervisor, sweep_strays};
 use kapelle_worker::verify::Verifier;
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
-use super::local::{self, Hosted};
+use super::local::{self, Elsewhere, Hosted};
+use super::{Error, authority};
 use crate::project::Project;
+use crate::service_manager::ServiceManager;
 
 /// Attempts that a worker takes at once, when nobody says.
 const SLOTS: u32 = 4;
+
+/// How often it is looked whether the coordinator has answered.
+const HEARD_EVERY: Duration = Duration::from_secs(2);
 
 /// The wait before a worker that was given up registers again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -44,8 +49,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// When another process has the project, or something that it needs is missing.
 pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let settings = &project.config().nats;
-    let options = options(settings, project.root())?;
+    let mut options = options(settings, project.root())?;
     let ground = local::prepare(project).await?;
+    let admission = admission(project, &ground, &mut options)?;
+    if let Some(admission) = &admission {
+        // First of all: what a coordinator may do is part of it.
+        admission.publish().await.map_err(Error::from)?;
+    }
     let bus = NatsCoordinator::connect(&options, ground.term()?).await.map_err(Error::Nats)?;
     let (blob_bytes, all_bytes) = (settings.blob_bytes.0, settings.blobs_bytes.0);
     let bucket = |bucket| bus.blobs(bucket, blob_bytes, all_bytes);
@@ -53,15 +63,14 @@ pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let results = bucket(Bucket::Results).await.map_err(Error::Nats)?;
     let parcels: Arc<dyn Parcels> = Arc::new(results);
     let hosted = Hosted::new(&ground, project.socket());
-    let (engine, bell) = local::open(
-        project,
-        "coordinator",
-        &ground,
-        bus.clone(),
-        Some(Arc::clone(&parcels)),
-        &hosted,
-    )
-    .await?;
+    let elsewhere = Elsewhere { parcels: Some(Arc::clone(&parcels)), admission: admission.clone() };
+    let (engine, bell) =
+        local::open(project, "coordinator", &ground, bus.clone(), elsewhere, &hosted).await?;
+    if let Some(admission) = admission {
+        let joins = bus.joins().await.map_err(Error::Nats)?;
+        let serving = admission.serve(joins, bus.online(), hosted.core.end.clone());
+        hosted.core.tasks.spawn(serving);
+    }
     let histories = Histories::new(
         bases,
         ground.project.repository.clone(),
@@ -76,6 +85,32 @@ pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
         bus.close().await;
     });
     Ok(hosted)
+}
+
+/// Whom the server believes, where the project has the secret of its fleet; it goes for the coordinator
+/// itself, too.
+fn admission(
+    project: &Project,
+    ground: &local::Ground,
+    options: &mut NatsOptions,
+) -> Result<Option<Admission>, Error> {
+    if !matches!(options.credentials, Credentials::None) {
+        return Ok(None);
+    }
+    let Some(authority) = authority::find(project)? else { return Ok(None) };
+    let credentials = authority.coordinator();
+    options.credentials = credentials.map_err(|error| Error::Setting(Chain(&error).to_string()))?;
+    let read = |path: &PathBuf| {
+        let failed = |source| Error::Directory { path: path.clone(), doing: "read", source };
+        std::fs::read_to_string(path).map_err(failed)
+    };
+    Ok(Some(Admission::new(admission::Parts {
+        store: Arc::clone(&ground.store),
+        clock: ground.clock.clone(),
+        authority,
+        authorities: options.tls_ca.as_ref().map(read).transpose()?,
+        options: options.clone(),
+    })))
 }
 
 /// What a worker of a fleet is made of.
@@ -104,6 +139,7 @@ impl FleetWorker {
     /// When it can't go on.
     pub async fn work(
         self,
+        manager: &ServiceManager,
         drain: CancellationToken,
         stop: CancellationToken,
     ) -> Result<(), Error> {
@@ -117,11 +153,28 @@ impl FleetWorker {
         let id = WorkerId(self.name.clone());
         let bus = NatsWorker::connect(&options, &id).await.map_err(Error::Nats)?;
         let workshop = Arc::new(self.workshop(&bus)?);
+        manager.ready("is connected");
+        let heard = heard_file(&self.state);
+        tokio::select! {
+            result = self.serve(&id, &bus, &workshop, drain, stop) => result,
+            () = manager.keep_alive(async || true) => Ok(()),
+            () = note_answers(&bus, &heard) => Ok(()),
+        }
+    }
+
+    async fn serve(
+        &self,
+        id: &WorkerId,
+        bus: &NatsWorker,
+        workshop: &Arc<Workshop>,
+        drain: CancellationToken,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
         loop {
             let worker = Worker {
                 bus: bus.clone(),
                 registration: self.registration(id.clone()),
-                workshop: Arc::clone(&workshop),
+                workshop: Arc::clone(workshop),
                 heartbeat: self.config.timeouts.heartbeat.0,
                 first_request: identity::seed(),
             };
@@ -239,6 +292,28 @@ impl FleetWorker {
         let marker = format!("kapelle-{:x}-", identity::seed());
         std::fs::write(&path, &marker).map_err(failed)?;
         Ok(marker)
+    }
+}
+
+/// The file in a worker's directory whose age says how long the coordinator has not answered.
+#[must_use]
+pub fn heard_file(state: &Path) -> PathBuf {
+    state.join("heard")
+}
+
+/// Keeps the file as young as the last answer of the coordinator. Never returns.
+async fn note_answers(bus: &NatsWorker, file: &Path) {
+    let mut ticks = tokio::time::interval(HEARD_EVERY);
+    let mut known = 0;
+    loop {
+        ticks.tick().await;
+        let answered = bus.health().answered;
+        if answered != known {
+            known = answered;
+            if let Err(error) = std::fs::write(file, format!("{}\n", std::process::id())) {
+                tracing::warn!(%error, file = %file.display(), "whether the worker is heard can't be noted");
+            }
+        }
     }
 }
 

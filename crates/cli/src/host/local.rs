@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kapelle_bus::{CoordinatorEnd, memory};
+use kapelle_coordinator::admission::Admission;
 use kapelle_coordinator::dispatch::{self, Dispatch};
 use kapelle_coordinator::http::{self, Access, Reach, Stale, Token};
 use kapelle_coordinator::integrate::{CheckTree, Integrator};
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use super::group::{Alarm, Group};
 use super::{Ending, Error, How, Need};
 use crate::project::Project;
+use crate::secret_file;
 
 /// Attempts that the worker of this process takes at once, when the configuration doesn't say.
 /// What limits a run is its own concurrency; this only bounds all runs together.
@@ -137,8 +139,8 @@ impl Places {
 pub(super) struct Ground {
     pub(super) project: Served,
     pub(super) places: Places,
-    store: Arc<Store>,
-    clock: Clock,
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Clock,
     author: Identity,
     verifier: Verifier,
     supervisor: Arc<Supervisor>,
@@ -165,7 +167,8 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let (coordinator_end, worker_end) = memory::bus();
     let mut hosted = Hosted::new(&ground, socket_for(project, need));
     hosted.bus = Some(worker_end.clone());
-    let (engine, bell) = open(project, role(need), &ground, coordinator_end, None, &hosted).await?;
+    let (engine, bell) =
+        open(project, role(need), &ground, coordinator_end, Elsewhere::default(), &hosted).await?;
     if matches!(need, Need::Work(_)) {
         integrate(&ground, engine, bell, None, &hosted);
         let worker = worker(ground, worker_end);
@@ -175,6 +178,15 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     Ok(hosted)
 }
 
+/// What a coordinator has whose workers are on other machines.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    /// Where their results are.
+    pub(super) parcels: Option<Arc<dyn Parcels>>,
+    /// Lets machines in.
+    pub(super) admission: Option<Admission>,
+}
+
 /// Starts what every coordinator has, whatever its bus: the loop, the transcripts, the service.
 /// Also gives the bell that is rung when there is something to integrate.
 pub(super) async fn open<C: CoordinatorEnd>(
@@ -182,9 +194,10 @@ pub(super) async fn open<C: CoordinatorEnd>(
     role: &'static str,
     ground: &Ground,
     bus: C,
-    parcels: Option<Arc<dyn Parcels>>,
+    elsewhere: Elsewhere,
     hosted: &Hosted,
 ) -> Result<(dispatch::Engine, Arc<Notify>), Error> {
+    let Elsewhere { parcels, admission } = elsewhere;
     let bell = Arc::new(Notify::new());
     let parts = dispatch::Parts {
         store: Arc::clone(&ground.store),
@@ -202,6 +215,7 @@ pub(super) async fn open<C: CoordinatorEnd>(
         engine: engine.clone(),
         store: Arc::clone(&ground.store),
         transcripts: transcripts.clone(),
+        admission,
         clock: ground.clock.clone(),
         identity: Arc::new(identity::Identity::new(ground.clock.clone())),
         role,
@@ -257,6 +271,11 @@ fn role(need: Need) -> &'static str {
         Need::Write => WRITER,
         Need::Work(command) => command,
     }
+}
+
+/// Makes the directory of a project's state.
+pub(super) fn prepare_state(project: &Project) -> Result<(), Error> {
+    Places { root: project.state_directory() }.prepare()
 }
 
 pub(super) async fn prepare(project: &Project) -> Result<Ground, Error> {
@@ -412,16 +431,8 @@ fn token(project: &Project) -> Result<Token, Error> {
         Err(error) => return Err(failed(error)),
     }
     let secret: String = (0..4).map(|_| format!("{:016x}", identity::seed())).collect();
-    write_secret(&path, &secret).map_err(failed)?;
+    secret_file::write(&path, &format!("{secret}\n")).map_err(failed)?;
     Ok(Token::new(&secret))
-}
-
-fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    writeln!(file, "{secret}")
 }
 
 fn check_tree(ground: &Ground) -> CheckTree {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::output::{Align, Canvas, Show, Table, age};
-use crate::view::WorkerView;
+use crate::view::{InvitationView, RevocationView, WorkerView};
 
 /// A list of workers.
 #[derive(Debug, Serialize)]
@@ -24,6 +24,47 @@ impl Show for Workers {
 
     fn rows(&self) -> Vec<serde_json::Value> {
         self.0.iter().filter_map(|worker| serde_json::to_value(worker).ok()).collect()
+    }
+}
+
+/// An invitation.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Invitation(pub InvitationView);
+
+impl Invitation {
+    /// Where the machine will look for the server.
+    pub fn servers(&self) -> impl Iterator<Item = &str> {
+        self.0.servers.iter().map(String::as_str)
+    }
+}
+
+impl Show for Invitation {
+    fn text(&self, _: &Canvas) -> String {
+        format!("kapelle join {}\n", self.0.token)
+    }
+
+    /// The token alone, for a file.
+    fn names(&self) -> Vec<String> {
+        vec![self.0.token.clone()]
+    }
+}
+
+/// A worker that was shut out.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Revocation(pub RevocationView);
+
+impl Show for Revocation {
+    fn text(&self, _: &Canvas) -> String {
+        format!(
+            "Worker {} is revoked. What it had is given to others once it counts as lost.\n",
+            self.0.worker
+        )
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.0.worker.clone()]
     }
 }
 

@@ -109,6 +109,9 @@ impl Layers {
             let file = directory.join(USER_FILE);
             layers.extend(read_file(&file, &file)?);
         }
+        if let Some(file) = &options.fleet_file {
+            layers.extend(read_file(file, file)?);
+        }
         for name in [PROJECT_FILE, LOCAL_FILE] {
             layers.extend(read_file(&options.project_root.join(name), Path::new(name))?);
         }

@@ -39,8 +39,28 @@ fn flatten(value: Value, path: &mut Vec<String>, layers: &Layers, settings: &mut
         }
         value => {
             let value = if is_secret(path) { Value::String(HIDDEN.to_owned()) } else { value };
+            let value = if path.last().is_some_and(|key| key == "servers") {
+                without_passwords(value)
+            } else {
+                value
+            };
             settings.push(Setting { key: path.join("."), value, origin: layers.origin(path) });
         }
+    }
+}
+
+/// Addresses without the passwords that may be in them.
+fn without_passwords(value: Value) -> Value {
+    let address = |text: &str| {
+        let (scheme, rest) = text.split_once("://")?;
+        let (who, host) = rest.rsplit_once('@')?;
+        let user = who.split(':').next().unwrap_or_default();
+        Some(format!("{scheme}://{user}:{HIDDEN}@{host}"))
+    };
+    match value {
+        Value::String(text) => Value::String(address(&text).unwrap_or(text)),
+        Value::Array(values) => values.into_iter().map(without_passwords).collect(),
+        other => other,
     }
 }
 
@@ -50,4 +70,20 @@ const HIDDEN: &str = "(hidden)";
 /// Whether a setting may hold a secret: what an agent finds in its environment often does.
 fn is_secret(path: &[String]) -> bool {
     matches!(path, [agents, _, env, _] if agents == "agents" && env == "env")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_addresses_are_not_told() {
+        let told = without_passwords(serde_json::json!([
+            "nats://me:p@ss:word@hub:4222",
+            "tls://hub:4222",
+            "hub"
+        ]));
+        let expected = ["nats://me:(hidden)@hub:4222", "tls://hub:4222", "hub"];
+        assert_eq!(told, serde_json::json!(expected));
+    }
 }

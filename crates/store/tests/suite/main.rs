@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, reason = "a test that can't go on says where")]
 #![expect(clippy::print_stderr, reason = "a test that can't be made says so")]
 
+mod admission;
 mod bad_disks;
 mod commits;
 mod killed;

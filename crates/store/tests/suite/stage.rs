@@ -147,7 +147,7 @@ impl Stage {
             let spec = added.contains(&id).then(|| Arc::clone(&task.spec));
             Some(ChangedTask { id, spec, record: task.record.clone() })
         });
-        Batch { runs: runs.collect(), tasks: tasks.collect(), events }
+        Batch { runs: runs.collect(), tasks: tasks.collect(), events, ..Batch::default() }
     }
 
     pub(crate) async fn commit(&mut self, store: &Store) -> Result<(), Error> {

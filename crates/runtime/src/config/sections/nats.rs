@@ -20,6 +20,10 @@ pub struct Nats {
     pub nkey_file: Option<PathBuf>,
     /// A `.creds` file to connect with.
     pub creds_file: Option<PathBuf>,
+    /// The coordinator's: the secret from which all keys of the fleet follow, as `kapelle nats config`
+    /// makes it; without this, `.kapelle/nats.nk`, if it is there. It goes for coordinators that have
+    /// neither `nkey_file` nor `creds_file`.
+    pub authority_file: Option<PathBuf>,
     /// Certificates, in PEM, of authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
     /// Whether to refuse a connection without TLS.
@@ -38,6 +42,7 @@ impl Default for Nats {
             root: "orchestrator".to_owned(),
             nkey_file: None,
             creds_file: None,
+            authority_file: None,
             ca_file: None,
             require_tls: false,
             blob_bytes: ByteSize(4 << 30),
