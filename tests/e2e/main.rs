@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod claims;
+mod deploy;
 mod faults;
 mod fleet;
 mod hostile;

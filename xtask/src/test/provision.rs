@@ -63,6 +63,18 @@ const PARTS: &[Part] = &[
         why: "tests of fleets give each machine a network of its own, whose cable can be pulled",
     },
     Part {
+        name: "docker-compose",
+        probe: || runs(&["docker-compose", "version"]),
+        source: Source::Debian(&["docker-compose"]),
+        why: "docker-compose.yml is checked by what reads it; no engine is needed",
+    },
+    Part {
+        name: "systemd-analyze",
+        probe: || runs(&["systemd-analyze", "--version"]),
+        source: Source::Debian(&["systemd"]),
+        why: "the systemd units are checked by what reads them",
+    },
+    Part {
         name: "Python with venv",
         probe: python::makes_environments,
         source: Source::Debian(&["python3", "python3-venv"]),

@@ -217,3 +217,59 @@ fn agents_and_workers_can_be_steered() {
         assert!(parsed.is_ok(), "{line}: {:?}", parsed.err().map(|error| error.to_string()));
     }
 }
+
+/// Every command line that the files for deployment have, and those of the documents on it.
+#[test]
+fn what_is_deployed_with_can_be_typed() {
+    let mut lines = 0;
+    for text in [
+        include_str!("../../../../docker-compose.yml"),
+        include_str!("../../../../deploy/compose/setup.sh"),
+        include_str!("../../../../deploy/compose/invite.sh"),
+        include_str!("../../../../deploy/systemd/kapelle-coordinator.service"),
+        include_str!("../../../../deploy/systemd/kapelle-nats.service"),
+        include_str!("../../../../deploy/systemd/kapelle-worker.service"),
+        include_str!("../../../../deploy/Dockerfile"),
+        include_str!("../../../../docs/fleet.md"),
+    ] {
+        for command in commands(&text.replace("\\\n", " ")) {
+            let parsed = Cli::try_parse_from(&command);
+            assert!(parsed.is_ok(), "{command:?}: {:?}", parsed.err().map(|e| e.to_string()));
+            lines += 1;
+        }
+    }
+    assert!(lines > 20, "only {lines} command lines were found");
+}
+
+/// The command lines of the program in a shell script, a unit, a compose file or a document.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let line = line.trim();
+        // A list: `command: ["coordinator"]`, or `["CMD", "kapelle", "health"]`.
+        if let Some(list) = line.split_once('[').and_then(|(before, list)| {
+            let is_ours = before.trim() == "command:" && !list.contains("-c\"");
+            (is_ours || list.contains("\"kapelle\", ")).then_some(list)
+        }) {
+            let words =
+                list.trim_end_matches(']').split(',').map(|word| word.trim().trim_matches('"'));
+            let words = words.filter(|word| !["CMD", "kapelle"].contains(word)).map(str::to_owned);
+            found.push(std::iter::once("kapelle".to_owned()).chain(words).collect());
+            continue;
+        }
+        let starts = ["kapelle ", "$ kapelle ", "ExecStart=/usr/bin/kapelle "];
+        let after = |marker: &str| line.find(marker).map(|at| &line[at + marker.len()..]);
+        let command = (starts.iter().find_map(|start| line.strip_prefix(start)))
+            .or_else(|| after("exec coordinator kapelle "))
+            .or_else(|| after("config kapelle "))
+            .or_else(|| after("#   kapelle "));
+        if let Some(command) = command {
+            let ends = [" > ", " < ", " && ", " | ", "  "];
+            let end =
+                ends.iter().filter_map(|end| command.find(end)).min().unwrap_or(command.len());
+            let words = command[..end].split_whitespace().map(str::to_owned);
+            found.push(std::iter::once("kapelle".to_owned()).chain(words).collect());
+        }
+    }
+    found
+}
