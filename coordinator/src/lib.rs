@@ -6,11 +6,13 @@
 //! - [`histories`] brings what work starts from to workers on other machines;
 //! - [`admission`] lets machines into the fleet, and shuts them out;
 //! - [`transcripts`] keeps what agents print;
-//! - [`service`] is what can be asked, one function for each use; [`http`] translates to it.
+//! - [`service`] is what can be asked, one function for each use; [`http`] translates to it, and
+//!   [`control`] for clients of the bus.
 //!
 //! The rules themselves are in `kapelle-domain`; agents are run by `kapelle-worker`.
 
 pub mod admission;
+pub mod control;
 pub mod dispatch;
 pub mod histories;
 pub mod http;
@@ -18,4 +20,6 @@ pub mod integrate;
 pub mod project;
 pub mod results;
 pub mod service;
+#[cfg(test)]
+mod testing;
 pub mod transcripts;

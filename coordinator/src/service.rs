@@ -5,6 +5,7 @@
 //! was ever committed, or from the engine's memory, where only that knows.
 
 mod admission;
+mod agents;
 mod command;
 mod error;
 mod goal;
@@ -15,6 +16,7 @@ mod select;
 mod show;
 mod submit;
 mod taken;
+mod turns;
 pub mod view;
 mod watch;
 mod why;
@@ -30,9 +32,12 @@ use crate::admission::Admission;
 use crate::dispatch::Engine;
 use crate::project::Project;
 use crate::transcripts::Transcripts;
+use turns::Turns;
 
+pub(crate) use command::Ordered;
 pub use error::{Error, Kind};
 pub(crate) use submit::wanted_target;
+pub(crate) use watch::Keys;
 pub use watch::Watched;
 
 /// What the service is made of.
@@ -60,13 +65,13 @@ pub struct Parts {
 
 /// Everything that can be asked; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Service(Arc<Parts>);
+pub struct Service(Arc<Parts>, Arc<Turns>);
 
 impl Service {
     /// A service over these parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(parts), Arc::default())
     }
 
     /// The process that answers.

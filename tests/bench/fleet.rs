@@ -267,7 +267,7 @@ async fn pings(engine: &Engine, run: RunId, held: u32, count: u32) -> Result<Vec
 
 async fn give(engine: &Engine, scope: Scope, kind: CommandKind) -> Result<()> {
     let text = "the benchmark says so".to_owned();
-    match engine.give(Input::Command { scope, kind, text }).await?? {
+    match engine.give(Input::Command { scope, kind, text, request: None }).await?? {
         Answer::Commanded(receipts) => {
             ensure!(!receipts.is_empty(), "a command concerned nobody");
             Ok(())

@@ -12,13 +12,25 @@ const AGENT: &str = "sleep 0.2; mkdir -p out; echo $KAPELLE_STREAM > out/$KAPELL
 /// Makes a place for a worker of its own: no path of it leads to the project. Returns the words that
 /// start it.
 pub(crate) fn settle_worker(project: &Project, url: &str, name: &str, script: &str) -> Vec<String> {
+    let config = format!("{}timeouts: {{heartbeat: 500ms}}\n", agent(script));
+    settle_worker_with(project, url, name, &config)
+}
+
+/// A configuration with an agent that runs `script` in a shell.
+pub(crate) fn agent(script: &str) -> String {
+    let script = serde_json::to_string(script).expect("a text");
+    format!("version: 1\nagents:\n  worker:\n    command: [sh, -c, {script}]\n")
+}
+
+/// The same for a worker with this configuration.
+pub(crate) fn settle_worker_with(
+    project: &Project,
+    url: &str,
+    name: &str,
+    config: &str,
+) -> Vec<String> {
     let place = project.around().join(name);
     std::fs::create_dir_all(&place).expect("a directory");
-    let script = serde_json::to_string(script).expect("a text");
-    let config = format!(
-        "version: 1\nagents:\n  worker:\n    command: [sh, -c, {script}]\n\
-         timeouts: {{heartbeat: 500ms}}\n"
-    );
     std::fs::write(place.join("kapelle.yaml"), config).expect("a file");
     let state = place.join("state");
     let words = ["-C", utf8(&place), "worker", "--nats", url, "--name", name, "--slots", "2"];

@@ -5,6 +5,7 @@ mod claims;
 mod deploy;
 mod faults;
 mod fleet;
+mod foreign;
 mod hostile;
 mod integration;
 mod join;

@@ -3,6 +3,7 @@
 //! Everything is real: git, the program as it is built, child processes, the file system. Nothing
 //! here knows how the program works inside.
 
+mod foreign;
 mod nats;
 mod network;
 mod processes;
@@ -10,6 +11,7 @@ mod project;
 mod random;
 mod terminal;
 
+pub use foreign::python;
 pub use nats::{NatsConfig, NatsServer, nats_server};
 pub use network::Machine;
 pub use processes::{descendants, kill_tree, living_in, states_in};

@@ -4,7 +4,6 @@ mod access;
 mod document;
 mod errors;
 mod events;
-mod project;
 mod routes;
 mod schema;
 mod sockets;
@@ -16,7 +15,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::{Access, Problem, router};
-use project::Project;
+use crate::testing::Project;
 
 /// An answer, read to its end.
 struct Answer {

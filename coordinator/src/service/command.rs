@@ -4,12 +4,14 @@
 //! the event log and in the task's own list of commands.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kapelle_bus::Refusal;
 use kapelle_bus::subject::AgentName;
-use kapelle_domain::command::{CommandKind, CommandState};
+use kapelle_domain::command::{Command, CommandKind, CommandState, REQUEST_BYTES_MAX};
 use kapelle_domain::engine::{Answer, Input, Receipt, Scope};
-use kapelle_domain::ids::{AttemptId, RunId, TaskId, WorkerId};
+use kapelle_domain::ids::{AttemptId, CommandSeq, RunId, TaskId, WorkerId};
+use kapelle_domain::plan::TaskSpec;
 use kapelle_domain::worker::Duty;
 use kapelle_store::StoredTask;
 
@@ -25,15 +27,80 @@ impl Service {
     /// # Errors
     /// When nothing is concerned, it makes no sense, or it can't be recorded.
     pub async fn command(&self, request: CommandRequest) -> Result<CommandAccepted, Error> {
-        let (scope, named) = self.scope(&request.scope).await?;
-        let kind = self.kind(&request, named.as_ref()).await?;
-        let text = request.text.unwrap_or_default();
-        let receipts = self.order(scope, kind, text, named.as_ref()).await?;
-        let mut views = Vec::with_capacity(receipts.len());
-        for receipt in receipts {
-            views.push(self.receipt(receipt, named.as_ref(), kind).await?);
+        let ordered = self.order(&request).await?;
+        let receipts = ordered.iter().map(|one| self.receipt(one, request.verb)).collect();
+        Ok(CommandAccepted { receipts })
+    }
+
+    /// Orders something of tasks. A request that has a name has the effect of one, however often
+    /// it is repeated, also to a coordinator that was started later.
+    pub(crate) async fn order(&self, request: &CommandRequest) -> Result<Vec<Ordered>, Error> {
+        let Some(name) = request.request_id.as_deref() else {
+            return self.order_anew(request).await;
+        };
+        if !(1..=REQUEST_BYTES_MAX).contains(&name.len()) {
+            let message = format!("`request_id` has {} bytes", name.len());
+            let hint = format!("1 to {REQUEST_BYTES_MAX} are possible");
+            return Err(Error::invalid("malformed_id", message).hint(hint));
         }
-        Ok(CommandAccepted { receipts: views })
+        // Whoever repeats a request that is being recorded waits until it is.
+        let _turn = self.1.of(name).lock().await;
+        let earlier = self.0.store.commands_of(name).await?;
+        if earlier.is_empty() {
+            return self.order_anew(request).await;
+        }
+        let text = request.text.as_deref().unwrap_or_default();
+        let is_the_same =
+            |command: &Command| verb(command.kind) == request.verb && command.text == text;
+        if !earlier.iter().all(|(_, command)| is_the_same(command)) {
+            let message = format!("the request `{name}` has ordered something else before");
+            let hint = "another order needs another `request_id`";
+            return Err(Error::conflict("request_id_reused", message).hint(hint));
+        }
+        self.named(earlier.into_iter().map(Unnamed::from).collect()).await
+    }
+
+    /// What has become of the commands of a request by now.
+    pub(crate) async fn ordered_by(&self, request: &str) -> Result<Vec<Ordered>, Error> {
+        let commands = self.0.store.commands_of(request).await?;
+        self.named(commands.into_iter().map(Unnamed::from).collect()).await
+    }
+
+    async fn order_anew(&self, request: &CommandRequest) -> Result<Vec<Ordered>, Error> {
+        let (scope, named) = self.scope(&request.scope).await?;
+        let kind = self.kind(request, named.as_ref()).await?;
+        let text = request.text.clone().unwrap_or_default();
+        let request = request.request_id.as_deref().map(Into::into);
+        let answer = self.0.engine.give(Input::Command { scope, kind, text, request }).await?;
+        match answer.map_err(|refusal| refused(refusal, named.as_ref()))? {
+            Answer::Commanded(receipts) => {
+                self.named(receipts.into_iter().map(Unnamed::from).collect()).await
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Commands with the names of their tasks.
+    async fn named(&self, commands: Vec<Unnamed>) -> Result<Vec<Ordered>, Error> {
+        let read = self.0.engine.read(|world| {
+            let of = |command: Unnamed| match world.task(command.task) {
+                Some(task) => Ok(command.of(&task.spec)),
+                None => Err(command),
+            };
+            commands.into_iter().map(of).collect::<Vec<_>>()
+        });
+        let mut ordered = Vec::new();
+        for command in read.await? {
+            ordered.push(match command {
+                Ok(command) => command,
+                // Its run has ended: only the store has it.
+                Err(command) => {
+                    let task = self.0.store.task(command.task).await?.ok_or_else(unexpected)?;
+                    command.of(&task.spec)
+                }
+            });
+        }
+        Ok(ordered)
     }
 
     /// Ends something.
@@ -53,7 +120,8 @@ impl Service {
             Some(id) => CommandScope::Task { id },
         };
         let text = request.reason.unwrap_or_else(|| "stopped by order".to_owned());
-        let request = CommandRequest { scope, verb: Verb::Stop, text: Some(text), to: None };
+        let (verb, text) = (Verb::Stop, Some(text));
+        let request = CommandRequest { scope, verb, text, to: None, request_id: None };
         let accepted = self.command(request).await?;
         // What was told before, or is being merged, is not being ended by this.
         let ending = accepted.receipts.into_iter().filter(|receipt| receipt.state != "rejected");
@@ -71,7 +139,8 @@ impl Service {
     ) -> Result<FeedbackAccepted, Error> {
         let scope = CommandScope::Task { id: id.to_owned() };
         let (verb, text) = (Verb::Feedback, Some(request.text));
-        let accepted = self.command(CommandRequest { scope, verb, text, to: None }).await?;
+        let request = CommandRequest { scope, verb, text, to: None, request_id: None };
+        let accepted = self.command(request).await?;
         let receipt = accepted.receipts.into_iter().next().ok_or_else(unexpected)?;
         Ok(FeedbackAccepted {
             task: receipt.task,
@@ -111,7 +180,7 @@ impl Service {
             CommandScope::Attempt { id } => {
                 let (task, attempt) = match self.find_agent(id).await? {
                     Some(found) => found,
-                    None => self.find_attempt(id).await?,
+                    None => self.find_attempt(id).await.map_err(|error| no_agent(id, error))?,
                 };
                 let over = || Error::conflict("attempt_over", format!("{id} has no attempt"));
                 (Scope::Attempt(attempt.ok_or_else(over)?), Some(task))
@@ -202,59 +271,117 @@ impl Service {
         self.find_task(to).await.map(|task| task.id).map_err(|error| error.hint(hint))
     }
 
-    async fn order(
-        &self,
-        scope: Scope,
-        kind: CommandKind,
-        text: String,
-        named: Option<&StoredTask>,
-    ) -> Result<Vec<Receipt>, Error> {
-        let answer = self.0.engine.give(Input::Command { scope, kind, text }).await?;
-        match answer.map_err(|refusal| refused(refusal, named))? {
-            Answer::Commanded(receipts) => Ok(receipts),
-            _ => Err(unexpected()),
+    fn receipt(&self, ordered: &Ordered, verb: Verb) -> ReceiptView {
+        ReceiptView {
+            task: ordered.task_name(),
+            seq: ordered.seq.0,
+            attempt: ordered.attempt,
+            state: ordered.state.name().to_owned(),
+            reason: ordered.state.reason().map(str::to_owned),
+            delivery: (verb == Verb::Feedback).then(|| self.delivery(ordered)),
         }
-    }
-
-    async fn receipt(
-        &self,
-        receipt: Receipt,
-        named: Option<&StoredTask>,
-        kind: CommandKind,
-    ) -> Result<ReceiptView, Error> {
-        let found = match named.filter(|task| task.id == receipt.task) {
-            Some(_) => None,
-            None => self.0.store.task(receipt.task).await?,
-        };
-        let task = named.filter(|task| task.id == receipt.task).or(found.as_ref());
-        let reason = match &receipt.state {
-            CommandState::Rejected { reason } => Some(reason.clone()),
-            CommandState::Accepted
-            | CommandState::Delivered { .. }
-            | CommandState::Applied { .. }
-            | CommandState::Carried { .. }
-            | CommandState::Expired => None,
-        };
-        Ok(ReceiptView {
-            task: task
-                .map_or_else(|| receipt.task.to_string(), |task| show::name(task.id, &task.spec)),
-            seq: receipt.seq.0,
-            attempt: receipt.attempt,
-            state: receipt.state.name().to_owned(),
-            reason,
-            delivery: (kind == CommandKind::Feedback)
-                .then(|| task.map(|task| self.delivery(task, receipt.attempt)))
-                .flatten(),
-        })
     }
 
     /// Whether the agent of a running attempt can be told something while it works.
-    fn delivery(&self, task: &StoredTask, attempt: Option<u32>) -> Delivery {
-        let agent = self.0.project.config.agents.get(&*task.spec.agent);
-        match (attempt, agent) {
+    pub(crate) fn delivery(&self, ordered: &Ordered) -> Delivery {
+        let agent = self.0.project.config.agents.get(&*ordered.program);
+        match (ordered.attempt, agent) {
             (Some(_), Some(agent)) if agent.speaks_lines() => Delivery::Now,
             (Some(_) | None, _) => Delivery::NextAttempt,
         }
+    }
+}
+
+/// A command of one task, as it was recorded, and what is known to have become of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ordered {
+    pub(crate) task: TaskId,
+    key: String,
+    program: Arc<str>,
+    /// Its number among the commands of the task.
+    pub(crate) seq: CommandSeq,
+    /// The running attempt that it concerns, or in which it had its effect.
+    pub(crate) attempt: Option<u32>,
+    pub(crate) state: CommandState,
+}
+
+impl Ordered {
+    /// The task as people name it.
+    pub(crate) fn task_name(&self) -> String {
+        format!("{}/{}", self.task.run, self.key)
+    }
+
+    /// The agent that it concerns, if it concerns one.
+    pub(crate) fn agent(&self) -> Option<AgentName> {
+        let number = self.attempt?;
+        Some(AgentName::of(&self.program, &self.key, AttemptId { task: self.task, number }))
+    }
+
+    /// Takes note of what has become of it. Whether that is news.
+    pub(crate) fn note(&mut self, state: &CommandState) -> bool {
+        let is_news = match (&self.state, state) {
+            (CommandState::Accepted, CommandState::Delivered { .. }) => true,
+            (CommandState::Accepted | CommandState::Delivered { .. }, _) => state.is_settled(),
+            _ => false,
+        };
+        if is_news {
+            self.attempt = state.attempt().or(self.attempt);
+            self.state = state.clone();
+        }
+        is_news
+    }
+}
+
+/// A command of one task before its task is named.
+struct Unnamed {
+    task: TaskId,
+    seq: CommandSeq,
+    attempt: Option<u32>,
+    state: CommandState,
+}
+
+impl Unnamed {
+    fn of(self, spec: &TaskSpec) -> Ordered {
+        let Self { task, seq, attempt, state } = self;
+        let (key, program) = (spec.key.clone(), Arc::clone(&spec.agent));
+        Ordered { task, key, program, seq, attempt, state }
+    }
+}
+
+impl From<Receipt> for Unnamed {
+    fn from(Receipt { task, seq, attempt, state }: Receipt) -> Self {
+        Self { task, seq, attempt, state }
+    }
+}
+
+impl From<(TaskId, Command)> for Unnamed {
+    fn from((task, command): (TaskId, Command)) -> Self {
+        let attempt = command.state.attempt();
+        Self { task, seq: command.seq, attempt, state: command.state }
+    }
+}
+
+fn verb(kind: CommandKind) -> Verb {
+    match kind {
+        CommandKind::Feedback => Verb::Feedback,
+        CommandKind::Restart => Verb::Restart,
+        CommandKind::Redirect { .. } => Verb::Redirect,
+        CommandKind::Stop => Verb::Stop,
+        CommandKind::Pause => Verb::Pause,
+        CommandKind::Resume => Verb::Resume,
+        CommandKind::Ping => Verb::Ping,
+    }
+}
+
+/// What names no attempt may have been meant for the name of an agent.
+fn no_agent(name: &str, error: Error) -> Error {
+    match error.code {
+        "unknown_task" | "malformed_id" => {
+            Error::not_found("unknown_agent", format!("there is no agent or attempt {name}")).hint(
+                "an attempt is given as r-42/1.2#1, or by its agent's name, as statuses have it",
+            )
+        }
+        _ => error,
     }
 }
 

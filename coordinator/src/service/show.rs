@@ -151,21 +151,14 @@ pub(super) fn attempt(
 }
 
 pub(super) fn command(command: &Command) -> CommandView {
-    let (attempt, reason) = match &command.state {
-        CommandState::Accepted | CommandState::Expired => (None, None),
-        CommandState::Delivered { attempt }
-        | CommandState::Applied { attempt }
-        | CommandState::Carried { attempt } => (Some(*attempt), None),
-        CommandState::Rejected { reason } => (None, Some(reason.clone())),
-    };
     CommandView {
         seq: command.seq.0,
         kind: command.kind.name().to_owned(),
         text: command.text.clone(),
         at: command.at.0,
         state: command.state.name().to_owned(),
-        reason,
-        attempt,
+        reason: command.state.reason().map(str::to_owned),
+        attempt: command.state.attempt(),
     }
 }
 
@@ -189,7 +182,6 @@ pub(super) fn worker(worker: &Worker) -> WorkerView {
     }
 }
 
-/// An event; `key` is that of its task.
 fn program(program: &Program) -> ProgramView {
     ProgramView {
         agent: program.agent.to_string(),
@@ -198,6 +190,7 @@ fn program(program: &Program) -> ProgramView {
     }
 }
 
+/// An event; `key` is that of its task.
 pub(super) fn event(epoch: u64, recorded: &Recorded, key: Option<&str>) -> EventView {
     let run: Option<RunId> = recorded.event.run();
     let task = recorded.event.task().map(|task| match key {

@@ -430,6 +430,9 @@ pub struct CommandRequest {
     /// The work stream that an agent is redirected to.
     #[serde(default)]
     pub to: Option<String>,
+    /// Names the request, in up to 100 bytes: repeated, it has the effect of one.
+    #[serde(default)]
+    pub request_id: Option<String>,
 }
 
 /// Of which tasks something is ordered.

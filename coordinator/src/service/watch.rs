@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use futures_util::Stream;
-use kapelle_domain::event::Recorded;
+use kapelle_domain::event::{Event, Recorded, TaskEvent};
 use kapelle_domain::ids::{EventSeq, RunId, TaskId};
 use kapelle_store::Store;
 use tokio::sync::broadcast;
@@ -56,6 +56,20 @@ impl Service {
             shown.push(keys.show(&self.0.store, event).await?);
         }
         Ok(EventPage { events: shown, next: format!("{}.{next}", self.0.store.epoch()) })
+    }
+
+    /// What is committed from now on; who lags behind misses some.
+    pub(crate) fn committed(&self) -> broadcast::Receiver<Arc<Vec<Recorded>>> {
+        self.0.engine.watch()
+    }
+
+    /// An event, as it is shown.
+    pub(crate) async fn show(
+        &self,
+        keys: &mut Keys,
+        recorded: &Recorded,
+    ) -> Result<EventView, Error> {
+        Ok(keys.show(&self.0.store, recorded).await?)
     }
 
     /// The events after a place in the log, or from now on, without gaps and each once, for as
@@ -114,7 +128,7 @@ impl Service {
 
 /// The keys by which people know tasks; a task never changes its own.
 #[derive(Debug, Default)]
-struct Keys(HashMap<TaskId, String>);
+pub(crate) struct Keys(HashMap<TaskId, String>);
 
 impl Keys {
     async fn show(
@@ -122,6 +136,9 @@ impl Keys {
         store: &Store,
         recorded: &Recorded,
     ) -> Result<EventView, kapelle_store::Error> {
+        if let Event::Task { task, event: TaskEvent::Submitted { spec } } = &recorded.event {
+            self.learn(*task, &spec.key);
+        }
         let key = match recorded.event.task() {
             Some(task) => self.of(store, task).await?,
             None => None,
@@ -136,12 +153,16 @@ impl Keys {
     ) -> Result<Option<&str>, kapelle_store::Error> {
         if !self.0.contains_key(&task) {
             let Some(stored) = store.task(task).await? else { return Ok(None) };
-            if self.0.len() >= KEYS_MAX {
-                self.0.clear();
-            }
-            self.0.insert(task, stored.spec.key.clone());
+            self.learn(task, &stored.spec.key);
         }
         Ok(self.0.get(&task).map(String::as_str))
+    }
+
+    fn learn(&mut self, task: TaskId, key: &str) {
+        if self.0.len() >= KEYS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(task, key.to_owned());
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod blobs;
+mod control;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,6 +25,7 @@ use kapelle_domain::placement::Class;
 use tokio::sync::watch;
 
 pub use self::blobs::{LIMITS, check_blobs};
+pub use self::control::{ControlFabric, check_control, some_agent, some_receipt, some_status};
 use crate::{
     CoordinatorEnd, Error, Offer, OutputChunk, OutputLane, OutputLine, Poke, Pokes as _, Refusal,
     Taken as _, WorkerEnd,

@@ -6,16 +6,27 @@
 //! from these types. What a request makes happen is not decided here.
 
 pub mod asyncapi;
+mod end;
+mod reading;
 
 use std::borrow::Cow;
 
+use kapelle_domain::command::REQUEST_BYTES_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::end::{ControlEnd, ControlRequest, ReceiptEnd};
+pub(crate) use self::reading::{Incoming, read};
 use crate::subject::{AgentName, ControlVerb};
 
 /// The longest id that a client may give a request.
-pub const REQUEST_ID_BYTES_MAX: usize = 100;
+pub const REQUEST_ID_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+
+/// The longest body of a request.
+pub const BODY_BYTES_MAX: usize = 128 * 1024;
+
+/// The longest name in a request: of a work stream, a run, a task, a worker, or a label.
+pub const NAME_BYTES_MAX: usize = 200;
 
 /// How many commands a receipt names.
 pub const RECEIPT_COMMANDS_MAX: usize = 100;
@@ -162,9 +173,15 @@ pub struct Receipt {
     pub code: String,
     /// What it means, in words for people.
     pub message: String,
-    /// How many agents it is for.
+    /// How to mend it, when it was rejected and that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+    /// How many commands came of it: one for each task that it concerns.
     pub agents: u32,
-    /// The commands that came of it, at most 100.
+    /// How many of them aren't settled yet. With none, this is the last receipt.
+    pub open: u32,
+    /// Commands that came of it, at most 100: in the first receipt the first ones, in the
+    /// others those that have changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<CommandReceipt>,
 }
@@ -176,13 +193,16 @@ impl Receipt {
         request_id: impl Into<String>,
         code: impl Into<String>,
         message: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
         Self {
             request_id: request_id.into(),
             state: CommandState::Rejected,
             code: code.into(),
             message: message.into(),
+            hint: hint.into(),
             agents: 0,
+            open: 0,
             commands: Vec::new(),
         }
     }
@@ -191,17 +211,17 @@ impl Receipt {
 /// How a command for one agent stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandReceipt {
-    /// The agent, when one was running.
+    /// The agent that it was given to, that has taken it, or that was told when it started; none
+    /// when it needed none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent: String,
-    /// The task.
+    /// The task, such as `r-42/1.2`.
     pub task: String,
-    /// The number of the command among those of its task; 0 for what is no command, such as an
-    /// order to stop.
+    /// The number of the command among those of its task.
     pub number: u64,
     /// How it stands.
     pub state: CommandState,
-    /// Why, in words for people, when it was rejected.
+    /// What that means, in words for people; why, when it was rejected.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -244,8 +264,11 @@ pub struct Status {
     /// The worker that it runs on, once one has it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub worker: String,
-    /// Where the attempt stands, such as `running`.
+    /// Where the attempt stands: `offered`, `claimed`, `running`, `suspect`, `cancelling` or `ended`.
     pub phase: String,
+    /// Whether its processes are frozen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// How it ended, such as `completed`, once it has.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub outcome: String,
@@ -254,22 +277,50 @@ pub struct Status {
     pub activity: String,
     /// When this was so, in milliseconds since the Unix epoch.
     pub at_ms: i64,
+    /// The place in the log, `<epoch>.<seq>`, up to which it takes everything into account.
+    pub as_of: String,
 }
 
 /// Something that has happened, for whoever watches. It is JSON only, in the form of the HTTP
 /// service's events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventNotice {
-    /// Its number in the log; a gap says that one was missed.
+    /// Its place in the log, `<epoch>.<seq>`; `GET /api/v1/events?after=` it gives what follows.
+    pub id: String,
+    /// Its number in the log. Numbers have no gaps: who listens to all events and sees one has
+    /// missed something.
     pub seq: u64,
     /// When it was recorded, in milliseconds since the Unix epoch.
-    pub at_ms: i64,
-    /// The run that it belongs to, such as `r-42`.
-    pub run: String,
-    /// What kind it is; the last token of the subject.
+    pub at: i64,
+    /// What kind it is, such as `attempt_started`; the last token of the subject.
     pub kind: String,
-    /// What it says, in the form that its kind has.
-    pub data: serde_json::Value,
+    /// The run that it belongs to, such as `r-42`; none for what happens to a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The task that it belongs to, such as `r-42/1.2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// What happened, in one line for people.
+    pub message: String,
+    /// Everything, in the form that its kind has. What is too long for a message is only in the
+    /// log, and this is absent then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<serde_json::Value>,
+}
+
+/// The longest message about an event.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+impl EventNotice {
+    /// It as JSON, without what would make it too long.
+    pub(crate) fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        let whole = serde_json::to_vec(self)?;
+        if whole.len() <= EVENT_BYTES_MAX {
+            return Ok(whole);
+        }
+        let message = shortened(&self.message).into_owned();
+        serde_json::to_vec(&Self { data: None, message, ..self.clone() })
+    }
 }
 
 mod agent_name {
@@ -293,7 +344,7 @@ mod agent_name {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// The body is no such request.
-    #[error("the body is no {verb} request as {encoding}: {reason}")]
+    #[error("the body is no {verb} request as {encoding}: {}", shortened(reason))]
     Malformed {
         /// The verb.
         verb: &'static str,
@@ -315,6 +366,12 @@ pub enum Unusable {
     Empty {
         /// What.
         field: &'static str,
+    },
+    /// The body is too long to be looked at.
+    #[error("the body has {bytes} bytes, more than {BODY_BYTES_MAX}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
     },
     /// Something is too long.
     #[error("`{field}` has {bytes} bytes, more than {bytes_max}")]
@@ -342,10 +399,27 @@ impl Unusable {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Malformed { .. } | Self::Empty { .. } | Self::TooLong { .. } => "malformed",
+            Self::Malformed { .. } | Self::Empty { .. } => "malformed",
+            Self::TooLarge { .. } | Self::TooLong { .. } => "too_long",
             Self::UnknownEncoding { .. } => "unknown_encoding",
             Self::NotForMany { .. } => "not_for_many",
             Self::OnlyForOne => "only_for_one",
+        }
+    }
+
+    /// How to mend it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } | Self::Empty { .. } => {
+                "`kapelle schema asyncapi` describes the bodies"
+            }
+            Self::TooLarge { .. } | Self::TooLong { .. } => {
+                "say it shorter, or put it into a file of the repository and name that"
+            }
+            Self::UnknownEncoding { .. } => "send the header content-type: application/json",
+            Self::NotForMany { .. } => "send it below <root>.agent.<agent>",
+            Self::OnlyForOne => "leave `only` out, or send it below <root>.broadcast",
         }
     }
 }
@@ -433,7 +507,7 @@ pub(crate) const NO_REQUEST_ID: &str = "";
 
 /// Text of a client that goes into a message to it: shortened where it is long.
 pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
-    const SHOWN: usize = 100;
+    const SHOWN: usize = 300;
     match text.char_indices().nth(SHOWN) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),

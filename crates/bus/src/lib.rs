@@ -11,7 +11,7 @@
 //! - *blobs* are files that move between machines.
 //!
 //! [`CoordinatorEnd`] and [`WorkerEnd`] are the two ends. [`memory`] joins them within one process,
-//! [`nats`] between machines. Over NATS anybody who may can also steer agents ([`control`]). What a
+//! [`nats`] between machines. Anybody who may can also steer agents, by the subjects of [`control`]. What a
 //! message makes happen is decided in `kapelle-domain`; no rule is applied here.
 
 pub mod blob;

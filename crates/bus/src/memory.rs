@@ -3,6 +3,8 @@
 //! It loses nothing while both ends live, which is more than the seam promises; nobody may come
 //! to rely on it.
 
+mod control;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use kapelle_domain::ids::WorkerId;
 use kapelle_domain::placement::Class;
 use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, mpsc, oneshot, watch};
 
+pub use self::control::{Heard, MemoryClient, MemoryControl, MemoryReceipts, control};
 use crate::ends::InboundOutput;
 use crate::message::{Inbound, Offer, OutputChunk, Poke, Reply};
 use crate::{CoordinatorEnd, Error, Pokes, Taken, WorkerEnd};

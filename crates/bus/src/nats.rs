@@ -34,7 +34,7 @@ mod worker;
 pub use self::accounts::publish_account;
 pub use self::blobs::{Bucket, NatsBlobs};
 pub use self::connection::Health;
-pub use self::control::{ControlEnd, ControlRequest, ReceiptSender};
+pub use self::control::{NatsControl, NatsReceipts};
 pub use self::coordinator::NatsCoordinator;
 pub use self::error::Error;
 pub use self::options::{Credentials, NatsOptions, Secret};

@@ -12,7 +12,8 @@
 //!   <root>.agent.<agent>.<verb>      anybody steers an agent; the coordinator answers
 //!   <root>.broadcast.<verb>          the same for all agents, or some
 //!   <root>.status.<agent>            how an agent is doing, from the coordinator
-//!   <root>.event.<run>.<kind>        what has happened, from the coordinator
+//!   <root>.event.<run>.<kind>        what has happened, from the coordinator; `fleet` instead of
+//!                                    a run for what happens to workers
 //! ```
 //!
 //! A breaking change of the contract gets another root.
@@ -27,6 +28,9 @@ pub const AGENT_BYTES_MAX: usize = 160;
 
 /// The inbox prefix of every coordinator, and therefore no name of a worker.
 const COORDINATOR: &str = "coordinator";
+
+/// Stands for the run in the subjects of events that belong to none.
+const FLEET: &str = "fleet";
 
 /// A name that can't be part of a subject.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -429,13 +433,14 @@ impl Subjects {
         format!("{}.status.>", self.root)
     }
 
-    /// Where one hears of an event.
+    /// Where one hears of an event: of a run, or of a worker.
     ///
     /// # Errors
     /// When the kind of the event can't be a token of a subject.
-    pub fn event(&self, run: RunId, kind: &str) -> Result<String, InvalidName> {
+    pub fn event(&self, run: Option<RunId>, kind: &str) -> Result<String, InvalidName> {
         if is_token(kind, 64) {
-            return Ok(format!("{}.event.{run}.{kind}", self.root));
+            let whose = run.map_or_else(|| FLEET.to_owned(), |run| run.to_string());
+            return Ok(format!("{}.event.{whose}.{kind}", self.root));
         }
         let allowed = "1 to 64 lower-case letters, digits, `-` or `_`";
         Err(InvalidName { name: kind.to_owned(), what: "a kind of event", allowed })
@@ -580,7 +585,7 @@ mod tests {
             assert!(AgentName::new(name).is_err(), "{name:?}");
         }
         assert!(Root::new("a.b").is_err());
-        assert!(Subjects::default().event(RunId(1), "task.failed").is_err());
+        assert!(Subjects::default().event(Some(RunId(1)), "task.failed").is_err());
     }
 
     #[test]

@@ -4,12 +4,17 @@
 //! with a reason, or expires with its task. What is *wanted* of a task (to end, to pause) is state
 //! of the task and survives the command that asked for it; see [`crate::task::TaskRecord`].
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CommandSeq, TaskId, Timestamp};
 
 /// The longest text of a command.
 pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest name of a request.
+pub const REQUEST_BYTES_MAX: usize = 100;
 
 /// How many commands of one task may be unsettled at once.
 pub const PENDING_MAX: usize = 100;
@@ -28,6 +33,9 @@ pub struct Command {
     pub at: Timestamp,
     /// What became of it.
     pub state: CommandState,
+    /// The name of the request that it came of, when whoever asked gave it one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Arc<str>>,
 }
 
 /// What is ordered.
@@ -124,6 +132,30 @@ impl CommandState {
             Self::Applied { .. } | Self::Carried { .. } | Self::Rejected { .. } | Self::Expired => {
                 true
             }
+        }
+    }
+
+    /// The attempt in which it is so, if it is so in one.
+    #[must_use]
+    pub fn attempt(&self) -> Option<u32> {
+        match self {
+            Self::Delivered { attempt } | Self::Applied { attempt } | Self::Carried { attempt } => {
+                Some(*attempt).filter(|number| *number > 0)
+            }
+            Self::Accepted | Self::Rejected { .. } | Self::Expired => None,
+        }
+    }
+
+    /// Why it was rejected, if it was.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Rejected { reason } => Some(reason),
+            Self::Accepted
+            | Self::Delivered { .. }
+            | Self::Applied { .. }
+            | Self::Carried { .. }
+            | Self::Expired => None,
         }
     }
 

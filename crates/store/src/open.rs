@@ -32,6 +32,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "admission",
         include_str!("../migrations/sqlite/20261201000000_admission.sql"),
     ),
+    (
+        20_261_202_000_000,
+        "requests",
+        include_str!("../migrations/sqlite/20261202000000_requests.sql"),
+    ),
 ];
 
 /// How a store is to be opened.

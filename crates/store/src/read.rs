@@ -200,10 +200,27 @@ impl Store {
     /// As [`Store::runs`].
     pub async fn commands(&self, task: TaskId) -> Result<Vec<Command>, Error> {
         let text =
-            "SELECT run_id, task_index, seq, kind, text, at, state, attempt, reason FROM command
+            "SELECT run_id, task_index, seq, kind, text, at, state, attempt, reason, request FROM command
             WHERE run_id = $1 AND task_index = $2 ORDER BY seq";
         let query = sqlx::query(text).bind(integer(task.run.0)).bind(i64::from(task.index));
         self.list(&COMMAND, query, command_of).await
+    }
+
+    /// The commands that came of a request, in the order of runs and their plans, and what became
+    /// of each; none when the request has had no effect.
+    ///
+    /// # Errors
+    /// As [`Store::runs`].
+    pub async fn commands_of(&self, request: &str) -> Result<Vec<(TaskId, Command)>, Error> {
+        let text =
+            "SELECT run_id, task_index, seq, kind, text, at, state, attempt, reason, request FROM command
+            WHERE request = $1 ORDER BY run_id, task_index, seq";
+        let query = sqlx::query(text).bind(request.to_owned());
+        let read = |row: &Record| {
+            let run = RunId(row.number("run_id")?);
+            Ok((TaskId { run, index: row.number("task_index")? }, command_of(row)?))
+        };
+        self.list(&COMMAND, query, read).await
     }
 
     /// Events after `after`, oldest first: all of them, or those of a run and its tasks, or those
@@ -358,6 +375,7 @@ fn command_of(row: &Record) -> Result<Command, Error> {
         state: state.ok_or_else(|| {
             row.inconsistent("state", format!("`{name}` is no state of a command"))
         })?,
+        request: row.get::<Option<String>>("request")?.map(Into::into),
     })
 }
 

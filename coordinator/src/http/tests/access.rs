@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 
 use super::super::{Token, hosts_of};
-use super::project::Project;
 use super::{Access, Answer, get, over_socket, request, router, send};
+use crate::testing::Project;
 
 const HOST: &str = "127.0.0.1:7400";
 const RIGHT: &str = "Bearer s3cret";

@@ -8,8 +8,8 @@ use axum::http::Method;
 use serde_json::Value;
 
 use super::super::openapi;
-use super::project::Project;
 use super::{get, over_socket, request, send};
+use crate::testing::Project;
 
 /// Everything that clients rely on. Adding to it is adding to a promise.
 const ROUTES: [(&str, &str); 25] = [

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::super::access::Access;
 use super::super::problem::Trouble;
 use super::super::{BODY_MAX, protect};
-use super::project::Project;
 use super::{get, over_socket, post, post_text, request, send};
 use crate::service::{Error, Kind};
+use crate::testing::Project;
 
 #[tokio::test]
 async fn bad_requests_are_told_what_is_wrong_and_where() {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::super::STREAMS_MAX;
-use super::project::{EPOCH, Project};
 use super::{get, over_socket, post, request};
+use crate::testing::{EPOCH, Project};
 
 /// How long an event may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);

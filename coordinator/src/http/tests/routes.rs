@@ -6,8 +6,8 @@ use axum::Router;
 use kapelle_domain::attempt::Outcome;
 use serde_json::{Value, json};
 
-use super::project::Project;
 use super::{get, over_socket, post};
+use crate::testing::Project;
 
 async fn submit(router: &Router) -> Value {
     let answer = post(router, "/api/v1/runs", json!({"select": {"kind": "batch"}})).await;

@@ -87,7 +87,7 @@ pub fn document() -> Value {
     document.published(
         "status",
         &subjects.status(&some_agent()).replace(SOME_AGENT, "{agent}"),
-        "How an agent is doing, whenever that changes.",
+        "How an agent is doing, whenever that changes, and every 30 seconds while it lives.",
         ("Status", schema::<Status>(&mut schemas)),
     );
     document.published(
@@ -125,9 +125,11 @@ verb and its agent in the subject. Its body is JSON when its header `content-typ
 `application/json`, and protobuf (package `kapelle.v1`) without that header; receipts come back in \
 the same encoding. A request is recorded before it is answered, so an accepted one is not lost. The \
 first receipt says accepted or rejected; more follow on the same reply subject until every command \
-is settled. The reply subject must be an inbox below `_INBOX`; without one the request is carried \
+is settled (`open` is 0), for as long as the coordinator lives. Repeat the request with its \
+`request_id` to hear of it again. The reply subject must be an inbox below `_INBOX`; without one the request is carried \
 out and nobody is told. A client that gives a request a `request_id` may repeat it: it has the \
-effect of one.";
+effect of one. A status and an event say up to which place in the log they go; who has missed \
+something reads it there, `GET /api/v1/events?after=<place>`.";
 
 #[derive(Default)]
 struct Parts {
@@ -233,7 +235,7 @@ impl Parts {
 /// What may stand in a subject.
 const PARAMETERS: &[(&str, &str)] = &[
     ("agent", "The name of an agent, as statuses have it. It may have dots."),
-    ("run", "The run, such as `r-42`."),
+    ("run", "The run, such as `r-42`; `fleet` for what happens to a worker."),
     ("kind", "What kind of event it is."),
 ];
 

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Counters, Health, Identity};
-use super::control::ControlEnd;
+use super::control::NatsControl;
 use super::error::Error;
 use super::join::JoinEnd;
 use super::layout::{self, Layout};
@@ -164,9 +164,9 @@ impl NatsCoordinator {
     ///
     /// # Errors
     /// When the server refuses it.
-    pub async fn control(&self) -> Result<ControlEnd, Error> {
+    pub async fn control(&self) -> Result<NatsControl, Error> {
         let Shared { control, bulk, subjects, stop, .. } = &*self.shared;
-        ControlEnd::open(control.clone(), bulk.clone(), subjects.clone(), stop.clone()).await
+        NatsControl::open(control.clone(), bulk.clone(), subjects.clone(), stop.clone()).await
     }
 
     /// Begins to take invitations that are handed in.

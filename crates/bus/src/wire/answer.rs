@@ -229,7 +229,8 @@ fn read_directives(wanted: v1::Directives) -> Result<Directives, Malformed> {
 
 /// A command as a worker gets it; one that is settled is none of its business.
 fn command(command: Command) -> Option<v1::Command> {
-    let Command { seq, kind, text, at, state } = command;
+    // Who asked is none of the worker's business.
+    let Command { seq, kind, text, at, state, request: _ } = command;
     let delivered_in = match state {
         CommandState::Accepted => None,
         CommandState::Delivered { attempt } => Some(attempt),
@@ -269,6 +270,7 @@ fn read_command(command: v1::Command) -> Result<Command, Malformed> {
         text,
         at: Timestamp(at_ms),
         state,
+        request: None,
     })
 }
 

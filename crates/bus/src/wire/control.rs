@@ -8,8 +8,8 @@ use prost::Message as _;
 use serde::de::DeserializeOwned;
 
 use crate::control::{
-    CommandReceipt, CommandState, ControlOrder, Encoding, FeedbackAction, Only, Order,
-    REQUEST_ID_BYTES_MAX, Receipt, Status, Target, Unusable, body,
+    CommandReceipt, CommandState, ControlOrder, Encoding, FeedbackAction, NAME_BYTES_MAX, Only,
+    Order, REQUEST_ID_BYTES_MAX, Receipt, Status, Target, Unusable, body,
 };
 use crate::subject::{AgentName, ControlVerb};
 
@@ -39,6 +39,7 @@ pub(crate) fn decode_control(
             let body::Redirect { request_id, work_stream, reason } =
                 read::<_, v1::Redirect>(verb, encoding, bytes)?;
             present("work_stream", &work_stream)?;
+            no_longer("work_stream", &work_stream, NAME_BYTES_MAX)?;
             (request_id, Order::Redirect { work_stream, reason }, None)
         }
         ControlVerb::Pause => {
@@ -56,11 +57,10 @@ pub(crate) fn decode_control(
         }
     };
     let request_id = request_id.filter(|id| !id.is_empty());
-    if let Some(id) = &request_id
-        && id.len() > REQUEST_ID_BYTES_MAX
-    {
-        let (bytes, bytes_max) = (id.len(), REQUEST_ID_BYTES_MAX);
-        return Err(Unusable::TooLong { field: "request_id", bytes, bytes_max });
+    no_longer("request_id", request_id.as_deref().unwrap_or_default(), REQUEST_ID_BYTES_MAX)?;
+    if let Some(only) = &only {
+        let (Only::Run(name) | Only::Task(name) | Only::Worker(name) | Only::Label(name)) = only;
+        no_longer("only", name, NAME_BYTES_MAX)?;
     }
     let target = match (agent, only) {
         (Some(_), Some(_)) => return Err(Unusable::OnlyForOne),
@@ -73,6 +73,11 @@ pub(crate) fn decode_control(
 
 fn present(field: &'static str, text: &str) -> Result<(), Unusable> {
     if text.trim().is_empty() { Err(Unusable::Empty { field }) } else { Ok(()) }
+}
+
+fn no_longer(field: &'static str, text: &str, bytes_max: usize) -> Result<(), Unusable> {
+    let bytes = text.len();
+    if bytes > bytes_max { Err(Unusable::TooLong { field, bytes, bytes_max }) } else { Ok(()) }
 }
 
 fn read<B, M>(verb: ControlVerb, encoding: Encoding, bytes: &[u8]) -> Result<B, Unusable>
@@ -182,7 +187,8 @@ pub(crate) fn encode_receipt(receipt: &Receipt, encoding: Encoding) -> Vec<u8> {
         // Strings and numbers always have a JSON form.
         Encoding::Json => serde_json::to_vec(receipt).unwrap_or_default(),
         Encoding::Protobuf => {
-            let Receipt { request_id, state: of, code, message, agents, commands } = receipt;
+            let Receipt { request_id, state: of, code, message, hint, agents, open, commands } =
+                receipt;
             let command = |command: &CommandReceipt| v1::CommandReceipt {
                 agent: command.agent.clone(),
                 task: command.task.clone(),
@@ -195,7 +201,9 @@ pub(crate) fn encode_receipt(receipt: &Receipt, encoding: Encoding) -> Vec<u8> {
                 state: state(*of).into(),
                 code: code.clone(),
                 message: message.clone(),
+                hint: hint.clone(),
                 agents: *agents,
+                open: *open,
                 commands: commands.iter().map(command).collect(),
             };
             message.encode_to_vec()
@@ -229,9 +237,11 @@ pub(crate) fn encode_status(status: &Status, encoding: Encoding) -> Vec<u8> {
                 program: status.program,
                 worker: status.worker,
                 phase: status.phase,
+                paused: status.paused,
                 outcome: status.outcome,
                 activity: status.activity,
                 at_ms: status.at_ms,
+                as_of: status.as_of,
             };
             message.encode_to_vec()
         }

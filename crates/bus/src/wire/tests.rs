@@ -19,10 +19,10 @@ use kapelle_proto::v1;
 use prost::Message as _;
 
 use super::*;
-use crate::conformance::{attempt, holder, offer, worker};
+use crate::conformance::{attempt, holder, offer, some_receipt, some_status, worker};
 use crate::control::{
-    CommandReceipt, CommandState as Receipted, Encoding, FeedbackAction, Only, Order, Receipt,
-    Status, Target, Unusable,
+    CommandState as Receipted, Encoding, FeedbackAction, Only, Order, Receipt, Status, Target,
+    Unusable,
 };
 use crate::subject::{AgentName, ControlVerb, RpcVerb};
 use crate::{OutputChunk, OutputLane, OutputLine, Poke, Refusal, Reply};
@@ -121,7 +121,8 @@ fn requests() -> Vec<WorkerRequest> {
 }
 
 fn command(kind: CommandKind, state: CommandState, bytes: usize) -> Command {
-    Command { seq: CommandSeq(8), kind, text: "x".repeat(bytes), at: Timestamp(-1), state }
+    let (seq, text, at) = (CommandSeq(8), "x".repeat(bytes), Timestamp(-1));
+    Command { seq, kind, text, at, state, request: None }
 }
 
 fn answers() -> Vec<Reply> {
@@ -372,7 +373,7 @@ fn unusable_control_requests_are_refused_with_a_reason() {
         (Stop, None, r#"{"only":{"run":"a","task":"b"}}"#, "malformed", "JSON"),
         (Stop, None, r#"{"only":{"planet":"mars"}}"#, "malformed", "planet"),
         (Stop, Some(agent()), r#"{"only":{"run":"r-1"}}"#, "only_for_one", "broadcast"),
-        (Ping, None, &long, "malformed", "request_id"),
+        (Ping, None, &long, "too_long", "request_id"),
         (Feedback, None, r#"{"text":"  "}"#, "malformed", "`text` is empty"),
         (Feedback, None, r#"{"text":"a","action":"dance"}"#, "malformed", "dance"),
         (Feedback, None, r#"{"text":"a","feedback":"b"}"#, "malformed", "duplicate"),
@@ -393,43 +394,18 @@ fn unusable_control_requests_are_refused_with_a_reason() {
 
 #[test]
 fn receipts_and_statuses_say_the_same_in_both_encodings() {
-    let receipt = Receipt {
-        request_id: "s".to_owned(),
-        state: Receipted::Accepted,
-        code: String::new(),
-        message: "1 agent".to_owned(),
-        agents: 1,
-        commands: vec![CommandReceipt {
-            agent: "coder-1.2-42-3-1".to_owned(),
-            task: "r-42/1.2".to_owned(),
-            number: 3,
-            state: Receipted::Carried,
-            message: String::new(),
-        }],
-    };
+    let receipt = some_receipt(Receipted::Carried);
     let json = encode_receipt(&receipt, Encoding::Json);
     assert_eq!(serde_json::from_slice::<Receipt>(&json).expect("JSON"), receipt);
     let read = v1::Receipt::decode(&*encode_receipt(&receipt, Encoding::Protobuf)).expect("bytes");
-    assert_eq!((read.request_id.as_str(), read.agents), ("s", 1));
+    assert_eq!((read.request_id.as_str(), read.agents, read.open), ("one", 1, 1));
     assert_eq!(read.commands[0].state(), v1::CommandState::Carried);
 
-    let status = Status {
-        agent: agent(),
-        run: "r-42".to_owned(),
-        task: "r-42/1.2".to_owned(),
-        attempt: 1,
-        title: "Do it".to_owned(),
-        program: "coder".to_owned(),
-        worker: String::new(),
-        phase: "running".to_owned(),
-        outcome: String::new(),
-        activity: "reads".to_owned(),
-        at_ms: 5,
-    };
+    let status = Status { worker: String::new(), ..some_status() };
     let json = encode_status(&status, Encoding::Json);
     assert_eq!(serde_json::from_slice::<Status>(&json).expect("JSON"), status);
     let read = v1::Status::decode(&*encode_status(&status, Encoding::Protobuf)).expect("bytes");
-    assert_eq!((read.agent.as_str(), read.at_ms), ("coder-1.2-7f3a", 5));
+    assert_eq!((read.agent.as_str(), read.at_ms), ("coder-1.2-42-3-1", 5));
 }
 
 #[test]

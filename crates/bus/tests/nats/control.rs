@@ -1,20 +1,14 @@
 //! Steering and watching over NATS, by clients that are not ours.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, Subscriber};
+use async_nats::{Client, HeaderMap, Message};
 use futures_util::StreamExt as _;
-use kapelle_bus::conformance::{Fabric as _, soon};
-use kapelle_bus::control::{
-    CommandReceipt, CommandState, EventNotice, FeedbackAction, Only, Order, Receipt, Status, Target,
-};
-use kapelle_bus::nats::ControlEnd;
-use kapelle_bus::subject::AgentName;
-use kapelle_domain::ids::RunId;
-use kapelle_proto::v1;
-use prost::Message as _;
-use serde_json::{Value, json};
+use futures_util::stream::{BoxStream, select_all};
+use kapelle_bus::conformance::{ControlFabric, Fabric as _, check_control, some_receipt, soon};
+use kapelle_bus::control::{CommandState, ControlEnd as _, Order, ReceiptEnd as _, Target};
+use kapelle_bus::memory::Heard;
+use kapelle_bus::nats::NatsControl;
 
 use crate::bus::Nats;
 
@@ -22,11 +16,13 @@ const SILENCE: Duration = Duration::from_millis(300);
 
 struct Stage {
     nats: Nats,
-    control: ControlEnd,
+    control: NatsControl,
     client: Client,
 }
 
-impl Stage {
+impl ControlFabric for Stage {
+    type End = NatsControl;
+
     async fn new() -> Self {
         let nats = Nats::new().await;
         let control = nats.coordinator.control().await.expect("control is served");
@@ -34,102 +30,62 @@ impl Stage {
         Self { nats, control, client }
     }
 
-    /// Sends a request, and listens for its receipts.
-    async fn send(&self, subject: &str, content_type: Option<&str>, body: &[u8]) -> Subscriber {
+    fn end(&self) -> NatsControl {
+        self.control.clone()
+    }
+
+    async fn request(
+        &self,
+        subject: &str,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> BoxStream<'static, Heard> {
         let inbox = self.client.new_inbox();
         let receipts = self.client.subscribe(inbox.clone()).await.expect("subscribed");
         let mut headers = HeaderMap::new();
         if let Some(content_type) = content_type {
             headers.insert("Content-Type", content_type);
         }
-        let body = body.to_vec().into();
-        let subject = subject.to_owned();
+        let (subject, body) = (subject.to_owned(), body.to_vec().into());
         let sent = self.client.publish_with_reply_and_headers(subject, inbox, headers, body);
         sent.await.expect("sent");
-        receipts
+        receipts.map(|message| as_heard(&message)).boxed()
     }
 
-    /// Sends a request that is refused.
-    async fn refused(&self, subject: &str, content_type: Option<&str>, body: &[u8]) -> Receipt {
-        let mut receipts = self.send(subject, content_type, body).await;
-        let refused = tokio::select! {
-            receipt = receipts.next() => receipt.expect("a receipt"),
-            request = self.control.next() => panic!("{request:?} is to be refused"),
-        };
-        let receipt: Receipt = serde_json::from_slice(&refused.payload).expect("JSON");
-        assert_eq!(receipt.state, CommandState::Rejected);
-        receipt
+    async fn watch(&self) -> BoxStream<'static, Heard> {
+        let mut told = Vec::new();
+        for subjects in ["orchestrator.status.>", "orchestrator.event.*.*"] {
+            told.push(self.client.subscribe(subjects).await.expect("subscribed"));
+        }
+        // Once something else is answered, the server has subscribed us.
+        drop(self.client.request("orchestrator.nobody", Vec::new().into()).await);
+        select_all(told).map(|message| as_heard(&message)).boxed()
     }
 }
 
-fn agent() -> AgentName {
-    AgentName::new("coder-1.2-42-3-1").expect("a name")
-}
-
-fn accepted(state: CommandState) -> Receipt {
-    Receipt {
-        request_id: "one".to_owned(),
-        state,
-        code: String::new(),
-        message: "for 1 agent".to_owned(),
-        agents: 1,
-        commands: vec![CommandReceipt {
-            agent: agent().to_string(),
-            task: "r-42/1.2".to_owned(),
-            number: 1,
-            state,
-            message: String::new(),
-        }],
-    }
-}
-
-async fn receipt(receipts: &mut Subscriber) -> Message {
-    soon("a receipt", receipts.next()).await.expect("a receipt")
-}
-
-fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-    message.headers.as_ref()?.get(name).map(|value| value.as_str())
-}
-
-#[tokio::test]
-async fn a_request_in_json_is_answered_in_json_as_often_as_something_happens() {
-    let stage = Stage::new().await;
-    let body = json!({ "request_id": "one", "text": "edges", "action": "restart" });
-    let subject = "orchestrator.agent.coder-1.2-42-3-1.feedback";
-    let json = Some("application/json; charset=utf-8");
-    let mut receipts = stage.send(subject, json, body.to_string().as_bytes()).await;
-    let request = soon("a request", stage.control.next()).await.expect("control is open");
-    assert_eq!(request.order.target, Target::Agent(agent()));
-    let (text, action) = ("edges".to_owned(), FeedbackAction::Restart);
-    assert_eq!(request.order.order, Order::Feedback { text, action });
-    assert_eq!(request.order.request_id.as_deref(), Some("one"));
-    assert!(request.receipts.is_wanted());
-    for state in [CommandState::Accepted, CommandState::Delivered, CommandState::Applied] {
-        request.receipts.send(&accepted(state)).await.expect("sent");
-        let message = receipt(&mut receipts).await;
-        assert_eq!(header(&message, "content-type"), Some("application/json"));
-        let read: Value = serde_json::from_slice(&message.payload).expect("JSON");
-        let name = serde_json::to_value(state).expect("a name");
-        assert_eq!(read["state"], name);
-        assert_eq!(read["commands"][0]["state"], name);
-        assert_eq!(read.get("code"), None, "what there is nothing to say about is left out");
+fn as_heard(message: &Message) -> Heard {
+    let header = message.headers.as_ref().and_then(|headers| headers.get("content-type"));
+    Heard {
+        subject: message.subject.to_string(),
+        content_type: header.map(ToString::to_string).unwrap_or_default(),
+        body: message.payload.to_vec(),
     }
 }
 
 #[tokio::test]
-async fn a_request_in_protobuf_is_answered_in_protobuf() {
+async fn control_conforms() {
+    check_control::<Stage>().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_counted() {
     let stage = Stage::new().await;
-    let only = v1::Only { kind: Some(v1::only::Kind::Label("gpu".to_owned())) };
-    let body = v1::Stop { reason: "no".to_owned(), only: Some(only), ..v1::Stop::default() };
-    let mut receipts = stage.send("orchestrator.broadcast.stop", None, &body.encode_to_vec()).await;
-    let request = soon("a request", stage.control.next()).await.expect("control is open");
-    assert_eq!(request.order.target, Target::Only(Only::Label("gpu".to_owned())));
-    assert_eq!(request.order.request_id, None);
-    request.receipts.send(&accepted(CommandState::Accepted)).await.expect("sent");
-    let message = receipt(&mut receipts).await;
-    assert_eq!(header(&message, "content-type"), Some("application/protobuf"));
-    let read = v1::Receipt::decode(message.payload).expect("protobuf");
-    assert_eq!(read.state(), v1::CommandState::Accepted);
+    let mut receipts = stage.request("orchestrator.broadcast.dance", None, b"").await;
+    tokio::select! {
+        refused = receipts.next() => assert!(refused.is_some()),
+        request = stage.control.next() => panic!("{request:?} is to be refused"),
+    }
+    assert_eq!(stage.nats.coordinator.health().unreadable, 1);
 }
 
 #[tokio::test]
@@ -140,27 +96,7 @@ async fn a_request_without_a_reply_subject_is_a_request() {
     assert_eq!(request.order.target, Target::Everyone);
     assert_eq!(request.order.order, Order::Pause { reason: String::new() });
     assert!(!request.receipts.is_wanted());
-    request.receipts.send(&accepted(CommandState::Accepted)).await.expect("nobody is told");
-}
-
-#[tokio::test]
-async fn what_cannot_be_carried_out_is_refused_with_a_reason() {
-    let stage = Stage::new().await;
-    let json = Some("application/json");
-    for (subject, content_type, body, code) in [
-        ("orchestrator.broadcast.stop", json, "{", "malformed"),
-        ("orchestrator.broadcast.stop", json, r#"{"reson":"typo"}"#, "malformed"),
-        ("orchestrator.broadcast.redirect", json, r#"{"work_stream":"1.3"}"#, "not_for_many"),
-        ("orchestrator.broadcast.stop", Some("text/yaml"), "stop: true", "unknown_encoding"),
-        ("orchestrator.broadcast.dance", json, "{}", "unknown_subject"),
-        ("orchestrator.agent.coder.dance", json, "{}", "unknown_subject"),
-        ("orchestrator.agent.stop", json, "{}", "unknown_subject"),
-    ] {
-        let receipt = stage.refused(subject, content_type, body.as_bytes()).await;
-        assert_eq!(receipt.code, code, "{subject}: {receipt:?}");
-        assert!(!receipt.message.is_empty());
-    }
-    assert_eq!(stage.nats.coordinator.health().unreadable, 7);
+    request.receipts.send(&some_receipt(CommandState::Accepted)).await.expect("nobody is told");
 }
 
 #[tokio::test]
@@ -179,106 +115,4 @@ async fn nobody_gets_the_coordinator_to_speak_to_others() {
     let more = tokio::time::timeout(SILENCE, stage.control.next()).await;
     assert!(more.is_err(), "they are not carried out either: {more:?}");
     assert_eq!(stage.nats.coordinator.health().forged, 3);
-}
-
-#[tokio::test]
-async fn statuses_and_events_are_heard_by_subscription() {
-    let stage = Stage::new().await;
-    let mut statuses = stage.client.subscribe("orchestrator.status.>").await.expect("subscribed");
-    let mut events = stage.client.subscribe("orchestrator.event.*.*").await.expect("subscribed");
-    drop(stage.client.request("orchestrator.nobody", Vec::new().into()).await);
-    let status = Status {
-        agent: agent(),
-        run: "r-42".to_owned(),
-        task: "r-42/1.2".to_owned(),
-        attempt: 1,
-        title: "Do it".to_owned(),
-        program: "coder".to_owned(),
-        worker: "box-1".to_owned(),
-        phase: "running".to_owned(),
-        outcome: String::new(),
-        activity: "reads".to_owned(),
-        at_ms: 5,
-    };
-    stage.control.publish_status(&status).await.expect("sent");
-    let message = soon("a status", statuses.next()).await.expect("a status");
-    assert_eq!(message.subject.as_str(), "orchestrator.status.coder-1.2-42-3-1");
-    assert_eq!(header(&message, "content-type"), Some("application/json"));
-    assert_eq!(serde_json::from_slice::<Status>(&message.payload).expect("JSON"), status);
-
-    let mut event = EventNotice {
-        seq: 7,
-        at_ms: 5,
-        run: "r-42".to_owned(),
-        kind: "task_succeeded".to_owned(),
-        data: json!({ "task": "r-42/1.2" }),
-    };
-    stage.control.publish_event(RunId(42), &event).await.expect("sent");
-    let message = soon("an event", events.next()).await.expect("an event");
-    assert_eq!(message.subject.as_str(), "orchestrator.event.r-42.task_succeeded");
-    assert_eq!(serde_json::from_slice::<EventNotice>(&message.payload).expect("JSON"), event);
-    event.kind = "a.b".to_owned();
-    let refused = stage.control.publish_event(RunId(42), &event).await;
-    assert!(matches!(refused, Err(kapelle_bus::Error::Refused { .. })), "{refused:?}");
-}
-
-/// The Python that has a NATS client which is not ours.
-fn python() -> PathBuf {
-    let usual = "target/parts/python/bin/python";
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let found = std::env::var_os("KAPELLE_TEST_PYTHON").map(PathBuf::from).or_else(|| {
-        here.ancestors().map(|above| above.join(usual)).find(|program| program.exists())
-    });
-    found.expect("Python with nats-py is missing: run `cargo xtask test`, which gets it")
-}
-
-const FOREIGN: &str = r#"
-import asyncio, json, sys, nats
-
-async def main(url):
-    client = await nats.connect(url)
-    statuses = await client.subscribe("orchestrator.status.>")
-    headers = {"content-type": "application/json"}
-    body = json.dumps({"new_work_stream": "1.3", "reason": "1.2 is blocked"}).encode()
-    subject = "orchestrator.agent.coder-1.2-42-3-1.redirect"
-    answer = await client.request(subject, body, timeout=10, headers=headers)
-    print(json.loads(answer.data)["state"])
-    status = await statuses.next_msg(timeout=10)
-    print(json.loads(status.data)["phase"])
-    await client.close()
-
-asyncio.run(main(sys.argv[1]))
-"#;
-
-#[tokio::test]
-async fn a_client_that_is_not_ours_steers_and_watches() {
-    let stage = Stage::new().await;
-    let foreign = tokio::process::Command::new(python())
-        .args(["-c", FOREIGN, &stage.nats.server.url()])
-        .kill_on_drop(true)
-        .output();
-    let served = async {
-        let request = stage.control.next().await.expect("control is open");
-        let (work_stream, reason) = ("1.3".to_owned(), "1.2 is blocked".to_owned());
-        assert_eq!(request.order.order, Order::Redirect { work_stream, reason });
-        request.receipts.send(&accepted(CommandState::Accepted)).await.expect("sent");
-        let status = Status {
-            agent: agent(),
-            run: String::new(),
-            task: String::new(),
-            attempt: 1,
-            title: String::new(),
-            program: String::new(),
-            worker: String::new(),
-            phase: "running".to_owned(),
-            outcome: String::new(),
-            activity: String::new(),
-            at_ms: 0,
-        };
-        stage.control.publish_status(&status).await.expect("sent");
-    };
-    let (output, ()) = soon("the client", async { tokio::join!(foreign, served) }).await;
-    let output = output.expect("python starts");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(said, "accepted\nrunning\n", "{}", String::from_utf8_lossy(&output.stderr));
 }

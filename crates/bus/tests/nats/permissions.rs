@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use kapelle_bus::blob::{BlobName, BlobStore as _};
 use kapelle_bus::conformance::{answer, attempt, classes, holder, next_offer, offer, soon, worker};
-use kapelle_bus::control::{CommandState, Receipt};
+use kapelle_bus::control::{CommandState, ControlEnd as _, Receipt, ReceiptEnd as _};
 use kapelle_bus::nats::authority::{Authority, Revoked};
 use kapelle_bus::nats::{
     Bucket, Credentials, NatsCoordinator, NatsOptions, NatsWorker, Secret, publish_account,
@@ -58,7 +58,7 @@ async fn everybody_may_do_their_work_and_nothing_is_denied_on_the_way() {
     let asked = operator.client.request("orchestrator.broadcast.stop", Vec::new().into());
     let served = async {
         let request = control.next().await.expect("control is open");
-        let receipt = |state| Receipt { state, ..Receipt::rejected("a", "b", "c") };
+        let receipt = |state| Receipt { state, ..Receipt::rejected("a", "b", "c", "d") };
         for state in [CommandState::Accepted, CommandState::Delivered, CommandState::Applied] {
             request.receipts.send(&receipt(state)).await.expect("sent");
         }

@@ -38,7 +38,13 @@ impl ResumeArgs {
             && let scope @ (CommandScope::Task { .. } | CommandScope::Attempt { .. }) =
                 scope_of(id.clone())
         {
-            let request = CommandRequest { scope, verb: Verb::Resume, text: None, to: None };
+            let request = CommandRequest {
+                scope,
+                verb: Verb::Resume,
+                text: None,
+                to: None,
+                request_id: None,
+            };
             return give(app, request, EFFECT).await;
         }
         let connection = app.connect(Need::Work("resume")).await?;
@@ -76,7 +82,8 @@ impl ResumeArgs {
 /// Lets what is paused in an open run go on.
 async fn lift_pause(client: &Client, id: &str) -> Result<(), Error> {
     let scope = CommandScope::Run { id: id.to_owned() };
-    let request = CommandRequest { scope, verb: Verb::Resume, text: None, to: None };
+    let request =
+        CommandRequest { scope, verb: Verb::Resume, text: None, to: None, request_id: None };
     match client.command(&request).await {
         Err(Error::Refused(problem)) if problem.code == "nothing_matches" => Ok(()),
         result => result.map(drop),

@@ -129,7 +129,8 @@ impl RestartArgs {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Error> {
         let text = Some(self.text.join(" "));
         let (scope, verb) = (scope_of(self.id), Verb::Restart);
-        give(app, CommandRequest { scope, verb, text, to: None }, self.wait.0).await
+        give(app, CommandRequest { scope, verb, text, to: None, request_id: None }, self.wait.0)
+            .await
     }
 }
 
@@ -158,7 +159,8 @@ pub(super) fn scope_of(id: String) -> CommandScope {
 
 async fn order(app: &App, scope: CommandScope, verb: Verb, common: Common) -> Result<Exit, Error> {
     let Common { reason, wait } = common;
-    give(app, CommandRequest { scope, verb, text: reason, to: None }, wait.0).await
+    give(app, CommandRequest { scope, verb, text: reason, to: None, request_id: None }, wait.0)
+        .await
 }
 
 /// Orders something, waits for its effect, and shows what became of it. Fails when any of it was
@@ -191,7 +193,8 @@ pub(super) async fn order_and_wait(
 
 /// The order that takes the agent of `from` to `to`.
 pub(super) fn redirection(from: String, to: String, reason: Option<String>) -> CommandRequest {
-    CommandRequest { scope: scope_of(from), verb: Verb::Redirect, text: reason, to: Some(to) }
+    let (scope, verb) = (scope_of(from), Verb::Redirect);
+    CommandRequest { scope, verb, text: reason, to: Some(to), request_id: None }
 }
 
 async fn settle(client: &Client, accepted: &mut CommandAccepted) -> Result<(), Error> {

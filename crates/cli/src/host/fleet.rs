@@ -11,6 +11,7 @@ use kapelle_bus::CoordinatorEnd as _;
 use kapelle_bus::nats::{Bucket, Credentials, NatsCoordinator, NatsOptions, NatsWorker, Secret};
 use kapelle_bus::subject::Root;
 use kapelle_coordinator::admission::{self, Admission};
+use kapelle_coordinator::control;
 use kapelle_coordinator::histories::Histories;
 use kapelle_coordinator::results::Parcels;
 use kapelle_domain::ids::WorkerId;
@@ -64,21 +65,24 @@ pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let parcels: Arc<dyn Parcels> = Arc::new(results);
     let hosted = Hosted::new(&ground, project.socket());
     let elsewhere = Elsewhere { parcels: Some(Arc::clone(&parcels)), admission: admission.clone() };
-    let (engine, bell) =
+    let opened =
         local::open(project, "coordinator", &ground, bus.clone(), elsewhere, &hosted).await?;
     if let Some(admission) = admission {
         let joins = bus.joins().await.map_err(Error::Nats)?;
         let serving = admission.serve(joins, bus.online(), hosted.core.end.clone());
         hosted.core.tasks.spawn(serving);
     }
+    let control = bus.control().await.map_err(Error::Nats)?;
+    let steering = control::serve(opened.service.clone(), control, hosted.server.end.clone());
+    hosted.server.tasks.spawn(steering);
     let histories = Histories::new(
         bases,
         ground.project.repository.clone(),
         ground.project.name().into(),
         ground.places.sub("work"),
     );
-    hosted.core.tasks.spawn(histories.run(engine.clone(), hosted.core.end.clone()));
-    local::integrate(&ground, engine, bell, Some(parcels), &hosted);
+    hosted.core.tasks.spawn(histories.run(opened.engine.clone(), hosted.core.end.clone()));
+    local::integrate(&ground, &opened, Some(parcels), &hosted);
     let end = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move {
         end.cancelled().await;

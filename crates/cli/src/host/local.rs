@@ -62,7 +62,7 @@ pub struct Hosted {
     /// Integrates results.
     merges: Group,
     /// Answers requests.
-    server: Group,
+    pub(super) server: Group,
     /// Decides, and keeps what is to be kept.
     pub(super) core: Group,
     /// Work is to be ended, not waited for.
@@ -167,10 +167,10 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
     let (coordinator_end, worker_end) = memory::bus();
     let mut hosted = Hosted::new(&ground, socket_for(project, need));
     hosted.bus = Some(worker_end.clone());
-    let (engine, bell) =
-        open(project, role(need), &ground, coordinator_end, Elsewhere::default(), &hosted).await?;
+    let elsewhere = Elsewhere::default();
+    let opened = open(project, role(need), &ground, coordinator_end, elsewhere, &hosted).await?;
     if matches!(need, Need::Work(_)) {
-        integrate(&ground, engine, bell, None, &hosted);
+        integrate(&ground, &opened, None, &hosted);
         let worker = worker(ground, worker_end);
         let work = worker.run(hosted.worker.end.clone(), hosted.kill.clone());
         hosted.worker.run("worker", work, &hosted.alarm);
@@ -187,8 +187,17 @@ pub(super) struct Elsewhere {
     pub(super) admission: Option<Admission>,
 }
 
+/// What every coordinator has, whatever its bus.
+pub(super) struct Opened {
+    /// The way to the loop.
+    pub(super) engine: dispatch::Engine,
+    /// Rung when there is something to integrate.
+    bell: Arc<Notify>,
+    /// What can be asked.
+    pub(super) service: Service,
+}
+
 /// Starts what every coordinator has, whatever its bus: the loop, the transcripts, the service.
-/// Also gives the bell that is rung when there is something to integrate.
 pub(super) async fn open<C: CoordinatorEnd>(
     project: &Project,
     role: &'static str,
@@ -196,7 +205,7 @@ pub(super) async fn open<C: CoordinatorEnd>(
     bus: C,
     elsewhere: Elsewhere,
     hosted: &Hosted,
-) -> Result<(dispatch::Engine, Arc<Notify>), Error> {
+) -> Result<Opened, Error> {
     let Elsewhere { parcels, admission } = elsewhere;
     let bell = Arc::new(Notify::new());
     let parts = dispatch::Parts {
@@ -221,7 +230,7 @@ pub(super) async fn open<C: CoordinatorEnd>(
         role,
         shutdown: hosted.alarm.wanted.clone(),
     });
-    serve(project, role != READER && role != WRITER, service, hosted).await?;
+    serve(project, role != READER && role != WRITER, service.clone(), hosted).await?;
     hosted.core.run("dispatch", loop_.run(hosted.core.end.clone()), &hosted.alarm);
     let collected = transcripts.collect(bus);
     let until = hosted.core.end.clone();
@@ -237,24 +246,23 @@ pub(super) async fn open<C: CoordinatorEnd>(
     };
     leftovers.clear(When::AtStart).await;
     hosted.core.tasks.spawn(leftovers.run(hosted.core.end.clone()));
-    Ok((engine, bell))
+    Ok(Opened { engine, bell, service })
 }
 
 /// Starts the merge queue.
 pub(super) fn integrate(
     ground: &Ground,
-    engine: dispatch::Engine,
-    bell: Arc<Notify>,
+    opened: &Opened,
     parcels: Option<Arc<dyn Parcels>>,
     hosted: &Hosted,
 ) {
     let integrator = Integrator {
         project: ground.project.clone(),
-        engine,
+        engine: opened.engine.clone(),
         check: check_tree(ground),
         identity: ground.author.clone(),
         clock: ground.clock.clone(),
-        bell,
+        bell: Arc::clone(&opened.bell),
         owner: results::owner(ground.store.epoch()),
         parcels,
     };

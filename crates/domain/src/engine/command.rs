@@ -24,14 +24,22 @@ use crate::task::{Task, TaskState};
 /// What a task to which an agent was redirected goes before: everything else of its run.
 const REDIRECTED: i32 = 1 << 24;
 
+/// What is ordered of each task that it concerns.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'i> {
+    pub(super) kind: CommandKind,
+    pub(super) text: &'i str,
+    pub(super) request: Option<&'i Arc<str>>,
+}
+
 impl World {
     pub(super) fn decide_command(
         &self,
         moment: Moment,
         scope: &Scope,
-        kind: CommandKind,
-        text: &str,
+        order: Order<'_>,
     ) -> Result<Decision, Rejection> {
+        let Order { kind, text, .. } = order;
         let needs_words = kind.speaks();
         if text.len() > TEXT_BYTES_MAX || (needs_words && text.trim().is_empty()) {
             return Err(Rejection::TextLength { bytes: text.len() });
@@ -46,7 +54,7 @@ impl World {
             if task.record.pending.len() >= PENDING_MAX {
                 return Err(Rejection::TooManyCommands { task: task.id });
             }
-            receipts.push(self.order(moment, task, kind, text, &mut decision)?);
+            receipts.push(self.order(moment, task, order, &mut decision)?);
         }
         decision.answer = Answer::Commanded(receipts);
         Ok(decision)
@@ -166,13 +174,14 @@ impl World {
         &self,
         moment: Moment,
         task: &Task,
-        kind: CommandKind,
-        text: &str,
+        order: Order<'_>,
         decision: &mut Decision,
     ) -> Result<Receipt, Rejection> {
+        let Order { kind, text, request } = order;
         let seq = task.record.command.next();
         let (state, at) = (CommandState::Accepted, moment.now);
-        let command = Command { seq, kind, text: text.to_owned(), at, state };
+        let request = request.cloned();
+        let command = Command { seq, kind, text: text.to_owned(), at, state, request };
         let accepted = TaskEvent::CommandAccepted { command: command.clone() };
         decision.events.push(Event::Task { task: task.id, event: accepted });
         let held = task.live_attempt().filter(|attempt| attempt.phase.is_held());

@@ -32,6 +32,8 @@ pub enum Input {
         kind: CommandKind,
         /// What is said to agents, or the reason for people.
         text: String,
+        /// The name of the request. Whoever gives the input makes sure that it is given once.
+        request: Option<Arc<str>>,
     },
     /// Somebody wants what has not succeeded in a finished run to be tried again.
     Resume(Resumption),

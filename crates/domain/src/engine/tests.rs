@@ -109,7 +109,7 @@ impl Stage {
     }
 
     fn order(&mut self, scope: Scope, kind: CommandKind, text: &str) -> Vec<Receipt> {
-        let command = Input::Command { scope, kind, text: text.to_owned() };
+        let command = Input::Command { scope, kind, text: text.to_owned(), request: None };
         match self.give(command).expect("a command that makes sense") {
             Answer::Commanded(receipts) => receipts,
             other => panic!("{other:?}"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::admission::Classes;
+use super::command::Order;
 use super::decision::{Decision, Moment, Volatile};
 use super::footprint::Footprint;
 use super::input::{Input, WorkerRequest};
@@ -238,7 +239,10 @@ impl World {
     pub fn decide(&self, moment: Moment, input: &Input) -> Result<Decision, Rejection> {
         match input {
             Input::Submit(submission) => self.decide_submit(submission),
-            Input::Command { scope, kind, text } => self.decide_command(moment, scope, *kind, text),
+            Input::Command { scope, kind, text, request } => {
+                let order = Order { kind: *kind, text, request: request.as_ref() };
+                self.decide_command(moment, scope, order)
+            }
             Input::Resume(resumption) => self.decide_resume(moment, resumption),
             Input::SetDuty { worker, duty } => self.decide_duty(worker, *duty),
             Input::Worker(request) => self.decide_request(moment, request),

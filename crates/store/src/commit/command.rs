@@ -14,7 +14,7 @@ use crate::names;
 use crate::sqlite::{self, Connection};
 
 static COMMAND: LazyLock<Insert> = LazyLock::new(|| {
-    let columns = ["kind", "text", "at", "state", "attempt", "reason", "settled_at"];
+    let columns = ["kind", "text", "at", "state", "attempt", "reason", "settled_at", "request"];
     Insert::new("command", &["run_id", "task_index", "seq"], &columns)
 });
 
@@ -77,7 +77,8 @@ fn bind(
     values.add(parts.name)?;
     values.add(parts.attempt.map(i64::from))?;
     values.add(parts.reason)?;
-    values.add(row.newest.as_ref().and_then(Newest::settled_at))
+    values.add(row.newest.as_ref().and_then(Newest::settled_at))?;
+    values.add(row.command.request.as_deref())
 }
 
 impl Newest<'_> {

@@ -165,7 +165,12 @@ impl History {
     }
 
     fn command(&mut self, scope: Scope, kind: CommandKind) {
-        self.give(Input::Command { scope, kind, text: "listen".to_owned() });
+        self.give(Input::Command {
+            scope,
+            kind,
+            text: "listen".to_owned(),
+            request: Some("law".into()),
+        });
     }
 
     fn give(&mut self, input: impl Into<Input>) {

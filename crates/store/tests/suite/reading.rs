@@ -203,6 +203,26 @@ async fn attempts_that_began_and_ended_within_one_batch_are_kept() {
     }
 }
 
+#[tokio::test]
+async fn the_commands_of_a_request_are_found_by_its_name() {
+    let place = Place::new();
+    let store = place.lead().await;
+    let mut stage = Stage::new();
+    let run = stage.submit(stage::run(1, 1), vec![stage::task("a", &[]), stage::task("b", &[])]);
+    for (kind, request) in [(CommandKind::Feedback, None), (CommandKind::Stop, Some("enough-1"))] {
+        let scope = Scope::Task(TaskId { run, index: 0 });
+        let scope = if request.is_some() { Scope::All } else { scope };
+        let (text, request) = ("enough".to_owned(), request.map(Into::into));
+        stage.give(Input::Command { scope, kind, text, request }).expect("an order");
+    }
+    stage.commit(&store).await.expect("a commit");
+    let found = store.commands_of("enough-1").await.expect("a read");
+    let places: Vec<_> = found.iter().map(|(task, command)| (task.index, command.seq.0)).collect();
+    assert_eq!(places, [(0, 2), (1, 1)]);
+    assert!(found.iter().all(|(_, command)| command.state.name() == "applied"), "{found:?}");
+    assert!(store.commands_of("enough").await.expect("a read").is_empty());
+}
+
 fn stop(scope: Scope) -> Input {
-    Input::Command { scope, kind: CommandKind::Stop, text: "enough".to_owned() }
+    Input::Command { scope, kind: CommandKind::Stop, text: "enough".to_owned(), request: None }
 }

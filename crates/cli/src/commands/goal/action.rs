@@ -195,6 +195,7 @@ async fn stop_agents(client: &Client, names: &[String]) -> Result<StopAccepted, 
             verb: Verb::Stop,
             text: Some(REASON.to_owned()),
             to: None,
+            request_id: None,
         };
         let receipts = client.command(&request).await?.receipts;
         let accepted = receipts.into_iter().filter(|receipt| receipt.state != "rejected");

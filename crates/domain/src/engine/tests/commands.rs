@@ -171,6 +171,7 @@ fn redirects_that_make_no_sense_are_refused() {
         scope: Scope::Task(task(from)),
         kind: CommandKind::Redirect { to },
         text: "go".to_owned(),
+        request: None,
     };
     for input in
         [redirect(0, task(0)), redirect(0, task(1)), redirect(0, task(9)), redirect(2, task(1))]
@@ -226,6 +227,7 @@ fn commands_reach_the_tasks_of_a_worker_and_of_a_label() {
         scope: Scope::Label("tpu".parse().expect("a constraint")),
         kind: CommandKind::Ping,
         text: String::new(),
+        request: None,
     };
     assert!(matches!(stage.give(nobody), Err(Rejection::NothingMatches { .. })));
 }
@@ -273,7 +275,8 @@ fn what_is_spared_goes_on_with_what_it_waits_for_and_the_rest_ends() {
     assert_eq!(states, ["active", "blocked", "blocked", "cancelled", "cancelled"]);
     assert!(stage.world.run(other).is_none_or(crate::run::Run::is_finished));
     assert!(!stage.world.run(run).expect("the run").is_finished());
-    let again = Input::Command { scope: spared, kind: CommandKind::Stop, text: String::new() };
+    let (kind, text) = (CommandKind::Stop, String::new());
+    let again = Input::Command { scope: spared, kind, text, request: None };
     assert!(matches!(stage.give(again), Err(Rejection::NothingMatches { .. })));
     stage.finish(&holder, Outcome::Completed).expect("accepted");
     assert_eq!(stage.state(run, 2), "blocked");

@@ -109,7 +109,7 @@ impl History {
                 let task = self.any_task(*pick);
                 let scope = task.map_or(Scope::All, Scope::Task);
                 let (kind, text) = (CommandKind::Stop, "stop".to_owned());
-                self.give(Input::Command { scope, kind, text });
+                self.give(Input::Command { scope, kind, text, request: None });
             }
             Step::Command { pick, kind, scope } => self.command(*pick, *kind, *scope),
             Step::Look { pick } => {
@@ -171,7 +171,7 @@ impl History {
             3 => Scope::Attempt(AttemptId { task, number: 1 }),
             _ => Scope::Task(task),
         };
-        self.give(Input::Command { scope, kind, text: "listen".to_owned() });
+        self.give(Input::Command { scope, kind, text: "listen".to_owned(), request: None });
     }
 
     fn answer(&mut self, pick: usize, refused: bool) {

@@ -567,7 +567,8 @@ fn memory_does_not_grow_with_history() {
         let tasks = (0..tasks).map(|key| plans::task(&key.to_string(), &[])).collect();
         let run = stage.submit(plans::run(number, 1), tasks);
         let (scope, kind) = (Scope::Run(run), CommandKind::Stop);
-        stage.give(Input::Command { scope, kind, text: String::new() }).expect("an end");
+        let (text, request) = (String::new(), None);
+        stage.give(Input::Command { scope, kind, text, request }).expect("an end");
         assert!(stage.world.run(run).expect("the run").is_finished());
         stage.world.forget_finished();
         let runs: Vec<RunId> = stage.world.runs().map(|run| run.id).collect();

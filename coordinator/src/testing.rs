@@ -1,14 +1,18 @@
-//! A project with a coordinator, and a worker whose agents are played by the test.
+//! What tests of this crate share: a project with a coordinator, and a worker whose agents are
+//! played by the test. Never part of the product.
 
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
 use kapelle_bus::memory::{self, MemoryCoordinator, MemoryWorker};
-use kapelle_bus::{OutputChunk, OutputLane, OutputLine, Taken as _, WorkerEnd as _};
+use kapelle_bus::{Offer, OutputChunk, OutputLane, OutputLine, Taken as _, WorkerEnd as _};
 use kapelle_domain::attempt::{Outcome, Report};
-use kapelle_domain::engine::{Answer, Claim, Holder, WorkerRequest};
-use kapelle_domain::ids::{RequestId, SessionEpoch, Timestamp, WorkerId};
+use kapelle_domain::command::CommandAnswer;
+use kapelle_domain::engine::{Answer, Claim, Directives, Holder, Input, Submission, WorkerRequest};
+use kapelle_domain::ids::{CommandSeq, RequestId, SessionEpoch, Timestamp, WorkerId};
+use kapelle_domain::plan::TaskSpec;
+use kapelle_domain::testing;
 use kapelle_domain::worker::Registration;
 use kapelle_git::Repository;
 use kapelle_runtime::clock::Clock;
@@ -19,12 +23,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::{self, Dispatch};
+use crate::dispatch::{self, Dispatch, Engine};
 use crate::service::{Parts, Service};
 use crate::transcripts::Transcripts;
 
 /// The identity of the project's log.
-pub(super) const EPOCH: u64 = 77;
+pub(crate) const EPOCH: u64 = 77;
 
 const CONFIG: &str = "agents:\n  fake:\n    command: [no-such-program]\n";
 
@@ -50,16 +54,17 @@ const ROADMAP: &str = "\
 ";
 
 /// A coordinator at work for a project of its own.
-pub(super) struct Project {
-    pub(super) service: Service,
-    pub(super) shutdown: CancellationToken,
-    pub(super) directory: tempfile::TempDir,
+pub(crate) struct Project {
+    pub(crate) service: Service,
+    pub(crate) engine: Engine,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) directory: tempfile::TempDir,
     worker: MemoryWorker,
     dispatching: JoinSet<()>,
 }
 
 impl Project {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path();
         std::fs::write(root.join("kapelle.yaml"), CONFIG).expect("a configuration");
@@ -96,7 +101,7 @@ impl Project {
         let shutdown = CancellationToken::new();
         let service = Service::new(Parts {
             project,
-            engine,
+            engine: engine.clone(),
             store,
             transcripts: transcripts.clone(),
             admission: None,
@@ -106,38 +111,59 @@ impl Project {
             shutdown: shutdown.clone(),
         });
         let dispatching = run(dispatch, transcripts, bus);
-        Self { service, shutdown, directory, worker, dispatching }
+        Self { service, engine, shutdown, directory, worker, dispatching }
     }
 
     /// Ends the loop that everything is decided in, as a crash of it would.
-    pub(super) async fn stop_dispatching(&mut self) {
+    pub(crate) async fn stop_dispatching(&mut self) {
         self.dispatching.shutdown().await;
     }
 
     /// Takes the next offer and starts an agent.
-    pub(super) async fn start_attempt(&self) -> Holder {
-        let name = WorkerId("w".to_owned());
+    pub(crate) async fn start_attempt(&self) -> Holder {
         let registration = Registration {
             embedded: true,
-            ..Registration::new(name.clone(), 1, vec!["fake".into()])
+            ..Registration::new(WorkerId("w".to_owned()), 1, vec!["fake".into()])
         };
         let session = self.register(registration).await;
-        let (_classes, classes) = watch::channel(["fake".parse().expect("a class")].into());
-        let taken = self.worker.next_offer(classes).await.expect("an offer");
-        let offer = taken.offer();
-        let claim = Claim {
-            request: RequestId(1),
-            attempt: offer.attempt,
-            offer: offer.offer,
-            worker: name.clone(),
-            session,
-        };
-        let Answer::Granted(grant) = self.ask(WorkerRequest::Claim(claim)).await else {
-            panic!("the claim wins");
-        };
-        let holder = Holder { attempt: grant.attempt, fence: grant.fence, worker: name, session };
-        self.ask(WorkerRequest::Started(holder.clone())).await;
-        holder
+        start(self.worker.clone(), RequestId(1), session).await
+    }
+
+    /// Submits tasks that depend on nothing and starts an agent for each, all at once on one worker.
+    pub(crate) async fn start_attempts(&self, count: u32) -> Vec<Holder> {
+        let tasks = (0..count).map(|number| TaskSpec {
+            agent: "fake".into(),
+            ..testing::task(&format!("k{number}"), &[])
+        });
+        let spec = Arc::new(testing::run(1, count));
+        let submission = Submission { spec, tasks: tasks.collect(), planned_at: Timestamp(0) };
+        self.engine.give(Input::Submit(submission)).await.expect("it lives").expect("a plan");
+        let name = WorkerId("w".to_owned());
+        let registration =
+            Registration { embedded: true, ..Registration::new(name, count, vec!["fake".into()]) };
+        let session = self.register(registration).await;
+        let mut starting = JoinSet::new();
+        for number in 0..count {
+            let worker = self.worker.clone();
+            starting.spawn(start(worker, RequestId(u64::from(number) + 1), session));
+        }
+        let mut holders = starting.join_all().await;
+        holders.sort_by_key(|holder| holder.attempt);
+        holders
+    }
+
+    /// Asks what is wanted of an attempt.
+    pub(crate) async fn look(&self, holder: &Holder) -> Directives {
+        match self.ask(WorkerRequest::Look(holder.clone())).await {
+            Answer::Directives(directives) => directives,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Lets the worker say what became of a command.
+    pub(crate) async fn answer(&self, holder: &Holder, seq: CommandSeq, answer: CommandAnswer) {
+        let holder = holder.clone();
+        self.ask(WorkerRequest::Answered { holder, seq, answer }).await;
     }
 
     async fn register(&self, registration: Registration) -> SessionEpoch {
@@ -148,7 +174,7 @@ impl Project {
     }
 
     /// Lets the agent say one line.
-    pub(super) async fn say(&self, holder: &Holder, n: u64, text: &str) {
+    pub(crate) async fn say(&self, holder: &Holder, n: u64, text: &str) {
         let at = Timestamp(1_772_357_400_000);
         let line = OutputLine { at, lane: OutputLane::Stdout, text: text.to_owned() };
         let chunk = OutputChunk { holder: holder.clone(), first: n, lines: vec![line] };
@@ -156,7 +182,7 @@ impl Project {
     }
 
     /// Lets the attempt end for a reason that no retry mends.
-    pub(super) async fn fail(&self, holder: Holder, outcome: Outcome) {
+    pub(crate) async fn fail(&self, holder: Holder, outcome: Outcome) {
         let report = Arc::new(Report::stated(outcome, "the soup is cold"));
         self.ask(WorkerRequest::Finished { holder, report }).await;
     }
@@ -164,6 +190,21 @@ impl Project {
     async fn ask(&self, request: WorkerRequest) -> Answer {
         self.worker.request(request).await.expect("an answer").expect("no refusal")
     }
+}
+
+/// Takes the next offer and starts an agent.
+async fn start(worker: MemoryWorker, request: RequestId, session: SessionEpoch) -> Holder {
+    let (_classes, classes) = watch::channel(["fake".parse().expect("a class")].into());
+    let taken = worker.next_offer(classes).await.expect("an offer");
+    let Offer { attempt, offer, .. } = *taken.offer();
+    let name = WorkerId("w".to_owned());
+    let claim = Claim { request, attempt, offer, worker: name.clone(), session };
+    let answer = worker.request(WorkerRequest::Claim(claim)).await.expect("an answer");
+    let Ok(Answer::Granted(grant)) = answer else { panic!("the claim wins: {answer:?}") };
+    let holder = Holder { attempt, fence: grant.fence, worker: name, session };
+    let started = worker.request(WorkerRequest::Started(holder.clone())).await;
+    started.expect("an answer").expect("no refusal");
+    holder
 }
 
 fn run(
