@@ -21,5 +21,5 @@ pub mod project;
 pub mod results;
 pub mod service;
 #[cfg(test)]
-mod testing;
+mod tests;
 pub mod transcripts;

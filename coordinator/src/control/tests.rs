@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{LANE_MAX, serve};
-use crate::testing::{EPOCH, Project};
+use crate::tests::{EPOCH, Project};
 
 /// How long anything may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);

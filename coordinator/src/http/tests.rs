@@ -15,7 +15,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::{Access, Problem, router};
-use crate::testing::Project;
+use crate::tests::Project;
 
 /// An answer, read to its end.
 struct Answer {

@@ -6,7 +6,7 @@ use axum::http::{Method, Request};
 
 use super::super::{Token, hosts_of};
 use super::{Access, Answer, get, over_socket, request, router, send};
-use crate::testing::Project;
+use crate::tests::Project;
 
 const HOST: &str = "127.0.0.1:7400";
 const RIGHT: &str = "Bearer s3cret";

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::openapi;
 use super::{get, over_socket, request, send};
-use crate::testing::Project;
+use crate::tests::Project;
 
 /// Everything that clients rely on. Adding to it is adding to a promise.
 const ROUTES: [(&str, &str); 25] = [

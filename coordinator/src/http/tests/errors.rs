@@ -11,7 +11,7 @@ use super::super::problem::Trouble;
 use super::super::{BODY_MAX, protect};
 use super::{get, over_socket, post, post_text, request, send};
 use crate::service::{Error, Kind};
-use crate::testing::Project;
+use crate::tests::Project;
 
 #[tokio::test]
 async fn bad_requests_are_told_what_is_wrong_and_where() {

@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use super::super::STREAMS_MAX;
 use super::{get, over_socket, post, request};
-use crate::testing::{EPOCH, Project};
+use crate::tests::{EPOCH, Project};
 
 /// How long an event may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(10);

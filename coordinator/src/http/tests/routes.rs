@@ -7,7 +7,7 @@ use kapelle_domain::attempt::Outcome;
 use serde_json::{Value, json};
 
 use super::{get, over_socket, post};
-use crate::testing::Project;
+use crate::tests::Project;
 
 async fn submit(router: &Router) -> Value {
     let answer = post(router, "/api/v1/runs", json!({"select": {"kind": "batch"}})).await;

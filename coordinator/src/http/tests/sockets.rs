@@ -16,7 +16,7 @@ use super::super::{
     Address, Bound, Error, Reach, SocketPath, Stale, Token, bind_tcp, bind_unix, hosts_of,
 };
 use super::{Access, over_socket, router};
-use crate::testing::Project;
+use crate::tests::Project;
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
