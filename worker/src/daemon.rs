@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kapelle_bus::{Poke, Pokes as _, Refusal, Taken as _, WorkerEnd};
+use kapelle_bus::{Poke, Pokes as _, Refusal, Taken, WorkerEnd};
 use kapelle_domain::engine::{Answer, Claim, Holder, Rejection, Standing, Verdict, WorkerRequest};
 use kapelle_domain::ids::{AttemptId, Fence, RequestId, SessionEpoch, Timestamp, WorkerId};
 use kapelle_domain::placement::Class;
@@ -40,6 +40,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How long before its attempts may be lost, at most, an unheard worker ends them.
 const FENCE_MARGIN_MAX: Duration = Duration::from_secs(30);
+
+/// How many offers it waits for at once, at most: more would not come any faster.
+const WAITING_MAX: u32 = 64;
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -132,12 +135,17 @@ impl<B: WorkerEnd> Worker<B> {
             attempts.spawn(ending::hand_in(Arc::clone(&session), found, clock, slot));
         }
         let mut request = self.first_request;
+        // As many wait for an offer as there are free slots.
+        let mut waiting = JoinSet::new();
+        for _ in 0..self.registration.slots.min(WAITING_MAX) {
+            waiting.spawn(next_offer(Arc::clone(&session), Arc::clone(&slots)));
+        }
         let ended = loop {
             tokio::select! {
                 () = drain.cancelled() => break Ok(()),
                 () = session.drained.cancelled() => break Ok(()),
                 () = stop.cancelled() => break Ok(()),
-                taken = next_offer(&session, &slots) => {
+                Some(Ok(taken)) = waiting.join_next() => {
                     let (taken, slot) = match taken {
                         Ok(taken) => taken,
                         Err(error) => break Err(Error::Bus(error)),
@@ -145,6 +153,7 @@ impl<B: WorkerEnd> Worker<B> {
                     request = request.wrapping_add(1);
                     let work = take(Arc::clone(&session), taken, RequestId(request), Arc::clone(&self.workshop), stop.clone(), slot);
                     attempts.spawn(work);
+                    waiting.spawn(next_offer(Arc::clone(&session), Arc::clone(&slots)));
                 }
                 Some(over) = services.join_next() => {
                     if let Ok(Err(error)) = over {
@@ -155,6 +164,7 @@ impl<B: WorkerEnd> Worker<B> {
                 Some(_) = attempts.join_next() => {}
             }
         };
+        hand_back(waiting).await;
         if ended.is_ok() {
             self.finish(&session, &mut attempts, &stop).await;
         }
@@ -221,14 +231,29 @@ impl<B: WorkerEnd> Worker<B> {
     }
 }
 
+/// An offer in hand, and the slot that is free for it.
+type Takeable<B> = (<B as WorkerEnd>::Taken, OwnedSemaphorePermit);
+
 /// Waits for a free slot first: an offer that is taken without one would wait in vain.
 async fn next_offer<B: WorkerEnd>(
-    session: &Session<B>,
-    slots: &Arc<Semaphore>,
-) -> Result<(B::Taken, OwnedSemaphorePermit), kapelle_bus::Error> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| kapelle_bus::Error::Closed)?;
+    session: Arc<Session<B>>,
+    slots: Arc<Semaphore>,
+) -> Result<Takeable<B>, kapelle_bus::Error> {
+    let slot = slots.acquire_owned().await.map_err(|_| kapelle_bus::Error::Closed)?;
     let taken = session.bus.next_offer(session.classes.subscribe()).await?;
     Ok((taken, slot))
+}
+
+/// Waits for no offer any more. Those that came in the last moment are for others.
+async fn hand_back<T: Taken>(
+    mut waiting: JoinSet<Result<(T, OwnedSemaphorePermit), kapelle_bus::Error>>,
+) {
+    waiting.abort_all();
+    while let Some(ended) = waiting.join_next().await {
+        if let Ok(Ok((taken, _slot))) = ended {
+            taken.hand_back(Duration::ZERO).await;
+        }
+    }
 }
 
 /// Claims an offer and, when it is granted, makes the attempt.

@@ -91,7 +91,7 @@ impl NatsCoordinator {
         let control = Connection::open(options, identity(""), Arc::clone(&counters)).await?;
         let bulk = Connection::open(options, identity(" output"), counters).await?;
         let jetstream = jetstream(&control);
-        let layout = Layout::new(jetstream.clone(), subjects.clone(), options.replicas);
+        let layout = Layout::new(jetstream.clone(), subjects.clone(), options);
         let layout = Arc::new(layout);
         let (asked, output) = tokio::select! {
             served = begin(&control, &bulk, &subjects, &layout) => served?,

@@ -4,7 +4,7 @@
 //! have lost everything. What the server says that it has is compared with what was asked, because
 //! an old one takes settings that it doesn't know and does something else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
@@ -15,9 +15,11 @@ use async_nats::jetstream::{Context, ErrorCode};
 use kapelle_domain::placement::Class;
 use serde::Serialize;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::blobs::{self, Bucket};
 use super::error::Error;
+use super::options::NatsOptions;
 use crate::subject::{Root, Subjects};
 
 /// How long an offer waits to be pulled. The coordinator publishes it again before that, and what
@@ -30,14 +32,21 @@ const OFFERS_MAX: i64 = 10_000;
 /// How long a worker may think about an offer before somebody else gets it.
 const THINKING: Duration = Duration::from_secs(20);
 
-/// How many pulls may wait in one class: one for each worker.
+/// How many pulls may wait in one class: a few for each worker.
 const PULLS_MAX: i64 = 8_192;
+
+/// How many offers one pull may bring: as many as a worker waits for at once.
+pub(super) const PULL_BATCH_MAX: usize = 64;
 
 /// How many offers of a class may be thought about at once.
 const THOUGHT_ABOUT_MAX: i64 = 10_000;
 
 /// The longest that a pull may wait.
 pub(super) const PULL_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long a class's consumer counts as being there after that was made sure. The server removes
+/// one by itself after [`NatsOptions::idle_class`](super::NatsOptions), a multiple of this.
+const IDLE_PARTS: u32 = 20;
 
 /// The name of the stream of offers.
 pub(super) fn work_stream(root: &Root) -> String {
@@ -71,21 +80,26 @@ pub(super) struct Layout {
     jetstream: Context,
     subjects: Subjects,
     replicas: usize,
+    /// How long a consumer stays that nobody pulls from.
+    idle_class: Duration,
     known: Mutex<Known>,
 }
 
 /// What has been set up and is there, as far as we know.
 #[derive(Debug, Default)]
 struct Known {
-    /// The classes that have consumers.
-    classes: BTreeSet<Class>,
+    /// The classes that have consumers, and when that was made sure. One that was offered nothing
+    /// for so long that no offer of it is left is forgotten; the server removes its consumer once
+    /// no worker pulls from it any more.
+    classes: BTreeMap<Class, Instant>,
     /// The buckets, and how many bytes each may have.
     buckets: BTreeMap<Bucket, u64>,
 }
 
 impl Layout {
-    pub(super) fn new(jetstream: Context, subjects: Subjects, replicas: usize) -> Self {
-        Self { jetstream, subjects, replicas, known: Mutex::default() }
+    pub(super) fn new(jetstream: Context, subjects: Subjects, options: &NatsOptions) -> Self {
+        let NatsOptions { replicas, idle_class, .. } = *options;
+        Self { jetstream, subjects, replicas, idle_class, known: Mutex::default() }
     }
 
     /// Makes everything be there. Says whether the stream of offers had to be made, so that no
@@ -94,7 +108,7 @@ impl Layout {
         // Held to the end, so that nothing is added to what is about to be made.
         let known = self.known.lock().await;
         let is_new = self.set_up_stream(self.work()).await?;
-        for class in &known.classes {
+        for class in known.classes.keys() {
             self.set_up_consumer(class).await?;
         }
         for (bucket, bytes_max) in &known.buckets {
@@ -106,9 +120,13 @@ impl Layout {
     /// Makes the consumer of a class be there.
     pub(super) async fn set_up_class(&self, class: &Class) -> Result<(), Error> {
         let mut known = self.known.lock().await;
-        if !known.classes.contains(class) {
+        let now = Instant::now();
+        let sure = |at: &Instant| now.duration_since(*at) < self.idle_class / IDLE_PARTS;
+        if !known.classes.get(class).is_some_and(sure) {
             self.set_up_consumer(class).await?;
-            known.classes.insert(class.clone());
+            known.classes.insert(class.clone(), now);
+            let old = |at: &Instant| now.duration_since(*at) > OFFER_AGE_MAX + self.idle_class;
+            known.classes.retain(|_, at| !old(at));
         }
         Ok(())
     }
@@ -153,8 +171,9 @@ impl Layout {
             max_deliver: -1,
             max_ack_pending: THOUGHT_ABOUT_MAX,
             max_waiting: PULLS_MAX,
-            max_batch: 1,
+            max_batch: i64::try_from(PULL_BATCH_MAX).unwrap_or(i64::MAX),
             max_expires: PULL_WAIT_MAX,
+            inactive_threshold: self.idle_class,
             ..pull::Config::default()
         }
     }

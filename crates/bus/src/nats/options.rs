@@ -24,6 +24,8 @@ pub struct NatsOptions {
     pub request_timeout: Duration,
     /// How many copies JetStream keeps of what is stored; more than 1 needs a cluster.
     pub replicas: usize,
+    /// How long the server keeps what a class's offers are pulled from while no worker does.
+    pub idle_class: Duration,
     /// The W3C trace context of what is being done, where there is one. It travels in the header
     /// `traceparent`.
     pub traceparent: fn() -> Option<String>,
@@ -41,6 +43,7 @@ impl NatsOptions {
             tls_ca: None,
             request_timeout: Duration::from_secs(10),
             replicas: 1,
+            idle_class: Duration::from_secs(600),
             traceparent: || None,
         }
     }

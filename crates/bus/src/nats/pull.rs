@@ -1,10 +1,10 @@
 //! How a worker pulls offers.
 //!
 //! One task for each worker has the pulls. It pulls from a class only while somebody waits for an
-//! offer of it, one at a time in each class. A worker with one free slot and three classes thus has
-//! three pulls out, and may be given more than it has room for; what nobody here waits for goes
-//! back at once, to the next worker. (Asking the classes in turn would never be given too much, and
-//! would let an offer wait for its turn.)
+//! offer of it, in one go as many as there are who wait. A worker with two free slots and three
+//! classes thus has room for six on its way, and may be given more than it has slots for; what
+//! nobody here waits for goes back at once, to the next worker. (Asking the classes in turn would
+//! never be given too much, and would let an offer wait for its turn.)
 //!
 //! The library's own ways of pulling are not used: some keep pulling while nobody waits, and need
 //! more permissions than a worker should have.
@@ -35,8 +35,12 @@ const PULL_GRACE: Duration = Duration::from_secs(5);
 /// The wait before a pull that failed is made anew, doubled up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// How many may wait for offers at once: far more than one worker has slots.
+/// How many may wait for offers at once: more than a worker asks for at once.
 pub(super) const WAITING_MAX: usize = 1_024;
+
+/// How many pulls of one class may be out. While slots become free one by one, the last one waits
+/// until another is over, and then pulls for all that are free.
+const PULLS_OUT_MAX: usize = 4;
 
 /// Somebody who waits for an offer.
 pub(super) struct Demand {
@@ -101,21 +105,52 @@ impl Drop for NatsTaken {
     }
 }
 
-/// A pull of one class.
+/// The pulls of one class.
+#[derive(Debug, Default)]
+struct Pulls {
+    /// Those that are at the server, the oldest first, which is how it serves them.
+    out: VecDeque<Pull>,
+    /// None is made before this time, because the last ones failed.
+    again_at: Option<Instant>,
+    failures: u32,
+}
+
+/// A pull at the server.
 #[derive(Debug)]
 struct Pull {
     /// Which pull this is: the last token of its inbox.
     number: u64,
-    state: PullState,
-    failures: u32,
+    /// How many offers it may still bring.
+    left: usize,
+    /// The server is silent about it for no longer than this.
+    until: Instant,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum PullState {
-    /// At the server, which is silent for no longer than this.
-    Out { until: Instant },
-    /// To be made anew at this time.
-    Retry { at: Instant },
+impl Pulls {
+    /// An offer came. Which pull brought it isn't said; the oldest one is served first.
+    fn brought_one(&mut self) {
+        (self.again_at, self.failures) = (None, 0);
+        let Some(oldest) = self.out.front_mut() else { return };
+        oldest.left -= 1;
+        if oldest.left == 0 {
+            self.out.pop_front();
+        }
+    }
+
+    fn failed(&mut self, now: Instant) {
+        let wait = RETRY.0.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY.1);
+        self.failures = self.failures.saturating_add(1);
+        self.again_at = Some(now + wait);
+    }
+
+    /// How many more offers are to be pulled for as many as wait.
+    fn lacking(&self, waiting: usize, now: Instant) -> usize {
+        let out: usize = self.out.iter().map(|pull| pull.left).sum();
+        if self.out.len() >= PULLS_OUT_MAX || self.again_at.is_some_and(|at| at > now) {
+            return 0;
+        }
+        waiting.saturating_sub(out).min(layout::PULL_BATCH_MAX)
+    }
 }
 
 /// The task that pulls.
@@ -127,7 +162,7 @@ pub(super) struct Puller {
     arrivals: Subscriber,
     demands: mpsc::Receiver<Demand>,
     waiting: VecDeque<Demand>,
-    pulls: BTreeMap<Class, Pull>,
+    pulls: BTreeMap<Class, Pulls>,
     disposals: (mpsc::Sender<Disposed>, mpsc::Receiver<Disposed>),
     reconnects: watch::Receiver<u64>,
     next_number: u64,
@@ -186,10 +221,10 @@ impl Puller {
     }
 
     async fn wake(&mut self, stop: &CancellationToken) -> Woken {
-        let due = self.pulls.values().map(|pull| match pull.state {
-            PullState::Out { until } => until,
-            PullState::Retry { at } => at,
-        });
+        let due = self
+            .pulls
+            .values()
+            .flat_map(|pulls| pulls.out.iter().map(|pull| pull.until).chain(pulls.again_at));
         let due = due.min();
         tokio::select! {
             () = stop.cancelled() => Woken::Stopped,
@@ -204,32 +239,42 @@ impl Puller {
     /// Makes the pulls that are wanted and not there.
     async fn pull(&mut self) {
         let now = Instant::now();
-        let wanted = || self.waiting.iter().flat_map(|demand| demand.classes.iter());
-        // A lost pull is none, and a failed one that nobody wants any more needs no other.
-        self.pulls.retain(|class, pull| match pull.state {
-            PullState::Out { until } => until > now,
-            PullState::Retry { .. } => wanted().any(|wanted| wanted == class),
+        let mut wanted = BTreeMap::<&Class, usize>::new();
+        for class in self.waiting.iter().flat_map(|demand| demand.classes.iter()) {
+            *wanted.entry(class).or_default() += 1;
+        }
+        self.pulls.retain(|class, pulls| {
+            // A lost pull is none, and a failed one that nobody wants any more needs no other.
+            pulls.out.retain(|pull| pull.until > now);
+            pulls.again_at = pulls.again_at.filter(|at| *at > now);
+            !pulls.out.is_empty() || wanted.contains_key(class)
         });
-        let is_due = |class: &&Class| match self.pulls.get(*class).map(|pull| pull.state) {
-            None => true,
-            Some(PullState::Out { .. }) => false,
-            Some(PullState::Retry { at }) => at <= now,
+        let lacking = |(class, waiting): (&Class, usize)| {
+            let none = Pulls::default();
+            let count = self.pulls.get(class).unwrap_or(&none).lacking(waiting, now);
+            (count > 0).then(|| (class.clone(), count))
         };
-        let due: std::collections::BTreeSet<Class> = wanted().filter(is_due).cloned().collect();
-        for class in due {
-            let number = self.next_number;
-            self.next_number += 1;
-            let failures = self.pulls.get(&class).map_or(0, |pull| pull.failures);
-            let state = PullState::Out { until: now + PULL_WAIT + PULL_GRACE };
-            self.pulls.insert(class.clone(), Pull { number, state, failures });
-            let subject = layout::pull_subject(self.subjects.root(), &class);
-            let reply = format!("{}.{number}", self.inbox);
-            let asked = format!(r#"{{"batch":1,"expires":{}}}"#, PULL_WAIT.as_nanos());
-            let headers = HeaderMap::new();
-            let sent = self.connection.publish(subject, Some(reply), headers, asked.into()).await;
-            if sent.is_err() {
-                self.failed(&class);
+        let lacking: Vec<(Class, usize)> = wanted.into_iter().filter_map(lacking).collect();
+        for (class, count) in lacking {
+            self.pull_of(class, count, now).await;
+        }
+    }
+
+    async fn pull_of(&mut self, class: Class, count: usize, now: Instant) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let subject = layout::pull_subject(self.subjects.root(), &class);
+        let reply = format!("{}.{number}", self.inbox);
+        let asked = format!(r#"{{"batch":{count},"expires":{}}}"#, PULL_WAIT.as_nanos());
+        let headers = HeaderMap::new();
+        let sent = self.connection.publish(subject, Some(reply), headers, asked.into()).await;
+        let pulls = self.pulls.entry(class).or_default();
+        match sent {
+            Ok(()) => {
+                let until = now + PULL_WAIT + PULL_GRACE;
+                pulls.out.push_back(Pull { number, left: count, until });
             }
+            Err(_) => pulls.failed(now),
         }
     }
 
@@ -243,9 +288,8 @@ impl Puller {
             return;
         };
         let class = layout::class_of(self.subjects.root(), &message.subject);
-        if let Some(class) = &class {
-            // Whatever it brought, this pull is over.
-            self.pulls.remove(class);
+        if let Some(pulls) = class.as_ref().and_then(|class| self.pulls.get_mut(class)) {
+            pulls.brought_one();
         }
         match read(class, &message) {
             Ok(offer) => self.hand_over(offer, reply.clone()),
@@ -280,27 +324,21 @@ impl Puller {
         drop(sent.await);
     }
 
-    /// A pull is over without an offer.
+    /// A pull is over and brings nothing more.
     fn refused(&mut self, message: &Message, status: u16) {
         let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let class = self.pulls.iter().find(|(_, pull)| Some(pull.number) == number);
-        let Some(class) = class.map(|(class, _)| class.clone()) else { return };
+        let its = |pull: &Pull| Some(pull.number) == number;
+        let pulls = self.pulls.iter_mut().find(|(_, pulls)| pulls.out.iter().any(its));
+        let Some((class, pulls)) = pulls else { return };
+        pulls.out.retain(|pull| !its(pull));
         match status {
             // It waited long enough.
-            404 | 408 => drop(self.pulls.remove(&class)),
+            404 | 408 => {}
             _ => {
                 let description = message.description.as_deref().unwrap_or_default();
                 tracing::debug!(%class, status, description, "a pull was refused");
-                self.failed(&class);
+                pulls.failed(Instant::now());
             }
-        }
-    }
-
-    fn failed(&mut self, class: &Class) {
-        if let Some(pull) = self.pulls.get_mut(class) {
-            let wait = RETRY.0.saturating_mul(2_u32.saturating_pow(pull.failures)).min(RETRY.1);
-            pull.failures = pull.failures.saturating_add(1);
-            pull.state = PullState::Retry { at: Instant::now() + wait };
         }
     }
 

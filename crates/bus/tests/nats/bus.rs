@@ -16,7 +16,11 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) async fn on(server: NatsServer) -> Self {
-        let options = NatsOptions::new(vec![server.url()]);
+        Self::with(server, NatsOptions::new(Vec::new())).await
+    }
+
+    pub(crate) async fn with(server: NatsServer, options: NatsOptions) -> Self {
+        let options = NatsOptions { servers: vec![server.url()], ..options };
         let coordinator =
             NatsCoordinator::connect(&options, Term(1)).await.expect("the server will do");
         Self { server, options, coordinator }

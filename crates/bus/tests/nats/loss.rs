@@ -342,3 +342,77 @@ async fn a_server_that_starts_later_is_found() {
     server.start_again();
     NatsCoordinator::connect(&options, Term(1)).await.expect("it is there now");
 }
+
+/// The names of the consumers that offers are pulled from.
+async fn consumers(nats: &Nats) -> Vec<String> {
+    use futures_util::TryStreamExt as _;
+    let client = async_nats::connect(nats.server.url()).await.expect("connected");
+    let stream = async_nats::jetstream::new(client).get_stream("orchestrator-work").await;
+    let stream = stream.expect("the stream of offers");
+    stream.consumer_names().try_collect().await.expect("its consumers")
+}
+
+#[tokio::test]
+async fn what_a_class_was_pulled_from_goes_once_nobody_pulls_and_comes_back_with_an_offer() {
+    let mut options = NatsOptions::new(Vec::new());
+    options.idle_class = Duration::from_secs(1);
+    let nats = Nats::with(NatsServer::start(), options).await;
+    let one = nats.worker(&worker("one")).await;
+    let (coder, painter) = (classes(&["coder"]), classes(&["painter"]));
+    for class in ["coder", "painter"] {
+        nats.coordinator.offer(offer(1, class)).await.expect("published");
+    }
+    next_offer(&one, &coder).await.settle().await;
+    next_offer(&one, &painter).await.settle().await;
+    let waits = one.next_offer(painter.subscribe());
+    tokio::pin!(waits);
+    let gone = async {
+        while consumers(&nats).await != ["painter"] {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = soon("the end of a consumer", gone) => {}
+        taken = &mut waits => panic!("nothing was offered: {taken:?}"),
+    }
+    nats.coordinator.offer(offer(2, "coder")).await.expect("published");
+    let taken = next_offer(&one, &coder).await;
+    assert_eq!(*taken.offer(), offer(2, "coder"));
+    taken.settle().await;
+    nats.coordinator.offer(offer(3, "painter")).await.expect("published");
+    let taken = soon("an offer", waits).await.expect("the bus is open");
+    assert_eq!(*taken.offer(), offer(3, "painter"), "whoever pulls keeps it");
+    taken.settle().await;
+}
+
+#[tokio::test]
+async fn as_many_offers_come_in_one_go_as_somebody_waits_for() {
+    const MANY: u32 = 20;
+    let nats = Nats::new().await;
+    let (one, two) = (nats.worker(&worker("one")).await, nats.worker(&worker("two")).await);
+    let coder = classes(&["coder"]);
+    for number in 0..MANY {
+        nats.coordinator.offer(offer(number, "coder")).await.expect("published");
+    }
+    next_offer(&one, &coder).await.settle().await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..10 {
+        let (one, classes) = (one.clone(), coder.subscribe());
+        waiting.spawn(async move { one.next_offer(classes).await.expect("the bus is open") });
+    }
+    let mut taken = Vec::new();
+    while let Some(next) = soon("offers", waiting.join_next()).await {
+        taken.push(next.expect("nothing panics"));
+    }
+    // What it didn't wait for is there for others.
+    for _ in 11..MANY {
+        let next = tokio::time::timeout(QUICKLY, next_offer(&two, &coder)).await;
+        taken.push(next.expect("quickly"));
+    }
+    let mut numbers: Vec<u32> = taken.iter().map(|taken| taken.offer().attempt.number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..MANY).collect::<Vec<_>>());
+    for taken in taken {
+        taken.settle().await;
+    }
+}
