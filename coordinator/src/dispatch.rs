@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kapelle_bus::{CoordinatorEnd, Inbound, Offer, Poke, Refusal, Reply};
-use kapelle_domain::engine::{Answer, Effect, Input, Moment, World};
+use kapelle_domain::engine::{Answer, Effect, Input, Moment, Rejection, World};
 use kapelle_domain::event::Recorded;
 use kapelle_domain::ids::{EventSeq, RunId, Timestamp};
 use kapelle_domain::policy::Limits;
@@ -319,6 +319,9 @@ impl<B: CoordinatorEnd> Dispatch<B> {
             }
             // A refusal may rest on what this very batch decided, so it waits for the commit too.
             Err(rejection) => {
+                if let Rejection::InvalidRegistration { .. } = &rejection {
+                    tracing::warn!(error = %rejection, "a worker can't join");
+                }
                 pending
                     .replies
                     .extend(reply.map(|reply| (reply, Err(Refusal::Rejected(rejection)))));

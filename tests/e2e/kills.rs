@@ -8,7 +8,7 @@ use kapelle_tests::{Project, Random, living_in, stream};
 /// How often everything is killed.
 const KILLS: u32 = 20;
 /// How many work streams there are: more than can be done between the kills.
-const STREAMS: u32 = 30;
+const STREAMS: u32 = 45;
 
 /// `kill -9` of the whole process tree at random moments of a batch, each followed by `resume`:
 /// each stream is integrated exactly once, the log has no gap, nothing is left behind.

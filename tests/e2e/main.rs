@@ -10,6 +10,7 @@ mod hostile;
 mod integration;
 mod join;
 mod kills;
+mod progress;
 mod runs;
 mod screen;
 mod spool;

@@ -9,12 +9,13 @@
 //! between, and what comes of it, is on disk before it is sent: see [`crate::spool`].
 
 mod agent;
+mod progress;
 pub mod project;
 mod result;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Workshop {
     pub agent_limit: Option<Duration>,
     /// How long an agent may be silent before that is noted.
     pub silence: Option<Duration>,
+    /// How often work in progress is kept; never, where that isn't set.
+    pub snapshot_every: Option<Duration>,
     /// How results are checked.
     pub verifier: Verifier,
     /// How much of an agent's output is kept, in bytes.
@@ -81,7 +84,9 @@ pub(crate) struct Orders {
     pub(crate) look: Arc<Notify>,
     /// It is somebody else's by now.
     pub(crate) fenced: CancellationToken,
-    /// The worker ends, and its agents with it.
+    /// The worker ends soon: the work is to be handed over to another attempt as it is.
+    pub(crate) hand_over: CancellationToken,
+    /// The same at once.
     pub(crate) stop: CancellationToken,
 }
 
@@ -177,12 +182,16 @@ async fn make<B: WorkerEnd>(desk: &Desk<'_, B>) -> Option<Report> {
     };
     let work = agent::run(desk, agent, &directory, &workspace).await;
     let report = match work {
+        agent::Work::Ended(ended) if ended.is_handed_over() => {
+            Some(result::handed_over(desk, &workspace, ended).await)
+        }
         agent::Work::Ended(ended) => Some(result::of(desk, &workspace, ended).await),
         agent::Work::Impossible(report) => Some(report),
         agent::Work::Abandoned => None,
     };
     if let Some(report) = &report {
         desk.transcript.keep_report(report.clone()).await;
+        progress::forget(desk, report);
     }
     clean_up(desk, directory, report.as_ref()).await;
     report
@@ -200,10 +209,20 @@ async fn prepare<'w, B>(
     let base = desk.grant.base.as_deref().unwrap_or_default();
     let base = CommitId::new(base).map_err(|error| unrunnable(error.to_string()))?;
     let directory = desk.workshop.workspaces.join(desk.slug());
-    // Left by an attempt of the same name that was cut off.
-    drop(kapelle_git::remove_tree(&directory).await);
-    let workspace =
-        desk.project.repository.private_clone(&base, &directory, &desk.workshop.identity).await;
+    let mut workspace = clone(desk, &base, &directory).await;
+    if let (Ok(fresh), Some(work)) = (&workspace, &desk.grant.snapshot) {
+        match progress::go_on(desk, fresh, work).await {
+            Ok(()) => desk.transcript.say(&format!(
+                "goes on from the work of an attempt that was cut off: {} files",
+                work.files_changed
+            )),
+            Err(reason) => {
+                let text = "the work of an attempt that was cut off can't be gone on from";
+                desk.transcript.say(&format!("{text}: {reason}"));
+                workspace = clone(desk, &base, &directory).await;
+            }
+        }
+    }
     let workspace = workspace.map_err(|error| {
         let outcome = match error {
             kapelle_git::Error::UnknownCommit { .. } => Outcome::Unrunnable,
@@ -213,6 +232,16 @@ async fn prepare<'w, B>(
     })?;
     desk.transcript.say(&format!("works in {}, from commit {base}", workspace.tree.display()));
     Ok((agent, directory, workspace))
+}
+
+async fn clone<B>(
+    desk: &Desk<'_, B>,
+    base: &CommitId,
+    directory: &Path,
+) -> Result<Workspace, kapelle_git::Error> {
+    // Left by an attempt of the same name that was cut off.
+    drop(kapelle_git::remove_tree(directory).await);
+    desk.project.repository.private_clone(base, directory, &desk.workshop.identity).await
 }
 
 async fn clean_up<B>(desk: &Desk<'_, B>, directory: PathBuf, report: Option<&Report>) {

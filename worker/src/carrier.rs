@@ -16,6 +16,9 @@ use kapelle_git::{CommitId, Repository};
 /// How long a commit that work starts from may take to be published.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the coordinator may take to pass on what another worker has left.
+const PASSING_ON: Duration = Duration::from_secs(20);
+
 /// The wait before it is looked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -39,7 +42,7 @@ pub trait Carrier: fmt::Debug + Send + Sync {
     /// Sends a file to the project's machine, where it is known by the text that this returns.
     fn send<'a>(&'a self, name: &'a str, file: &'a Path) -> Carrying<'a, String>;
 
-    /// Gets a file that another worker has sent.
+    /// Gets a file that another worker has sent, once the coordinator has passed it on.
     fn receive<'a>(&'a self, reference: &'a str, to: &'a Path) -> Carrying<'a, ()>;
 }
 
@@ -63,6 +66,12 @@ pub enum Error {
     NotPublished {
         /// The commit.
         commit: String,
+    },
+    /// What another worker has left was not passed on in time.
+    #[error("the coordinator has not passed on `{name}` within {PASSING_ON:?}")]
+    NotPassedOn {
+        /// Its name.
+        name: String,
     },
     /// A file can't be read or written.
     #[error("using {}", path.display())]
@@ -183,12 +192,21 @@ impl<S: BlobStore + fmt::Debug> Carrier for BlobCarrier<S> {
         Box::pin(async move {
             let malformed = || Error::NotGenuine { name: reference.to_owned() };
             let reference: BlobReference = reference.parse().map_err(|_| malformed())?;
-            let blob = self.results.get(&reference.name, to).await?;
+            let passed_on = async {
+                loop {
+                    match self.bases.get(&reference.name, to).await {
+                        Err(BlobError::Missing { .. }) => tokio::time::sleep(LOOK_AGAIN).await,
+                        got => return got,
+                    }
+                }
+            };
+            let late = |_| Error::NotPassedOn { name: reference.name.as_str().to_owned() };
+            let blob = tokio::time::timeout(PASSING_ON, passed_on).await.map_err(late)??;
             if is_genuine(&blob, reference.hash) {
                 return Ok(());
             }
             remove(to)?;
-            Err(Error::NotGenuine { name: reference.name.as_str().to_owned() })
+            Err(malformed())
         })
     }
 }

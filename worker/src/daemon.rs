@@ -55,6 +55,8 @@ pub struct Worker<B> {
     pub workshop: Arc<Workshop>,
     /// How often it proves its life.
     pub heartbeat: Duration,
+    /// How long agents may go on once it is told to end; as long as they like, where that isn't set.
+    pub drain_within: Option<Duration>,
     /// Where the numbers of its requests start: random, so that no restart repeats one.
     pub first_request: u64,
 }
@@ -90,6 +92,8 @@ struct Session<B> {
     late: Semaphore,
     /// The worker takes nothing new any more.
     ending: CancellationToken,
+    /// What runs is to be handed over: the worker has waited for long enough.
+    hand_over: CancellationToken,
     /// The worker is to stop at once.
     stop: CancellationToken,
     /// An operator wants it to finish what it has and leave.
@@ -107,7 +111,8 @@ struct Live {
 }
 
 impl<B: WorkerEnd> Worker<B> {
-    /// Works until `drain` (takes nothing new, finishes what it has) or `stop` (ends what it has).
+    /// Works until `drain` (takes nothing new, finishes what it has, or hands it over when that takes
+    /// too long) or `stop` (hands over what it has at once).
     ///
     /// # Errors
     /// When it can't go on.
@@ -166,7 +171,9 @@ impl<B: WorkerEnd> Worker<B> {
         };
         hand_back(waiting).await;
         if ended.is_ok() {
-            self.finish(&session, &mut attempts, &stop).await;
+            // An operator's order to drain has no end of its own.
+            let within = self.drain_within.filter(|_| drain.is_cancelled());
+            self.finish(&session, &mut attempts, within, &stop).await;
         }
         ended
     }
@@ -195,6 +202,7 @@ impl<B: WorkerEnd> Worker<B> {
                     hailed: Notify::new(),
                     late: Semaphore::new(LATE_TRANSCRIPTS_MAX),
                     ending: CancellationToken::new(),
+                    hand_over: CancellationToken::new(),
                     stop: stop.clone(),
                     drained: CancellationToken::new(),
                     owes: AtomicBool::new(false),
@@ -206,20 +214,33 @@ impl<B: WorkerEnd> Worker<B> {
         }
     }
 
-    /// Lets attempts end by themselves, or ends them, and says good-bye.
+    /// Lets attempts end by themselves, or hands them over, and says good-bye.
     async fn finish(
         &self,
         session: &Session<B>,
         attempts: &mut JoinSet<()>,
+        within: Option<Duration>,
         stop: &CancellationToken,
     ) {
         session.ending.cancel();
         let (worker, epoch) = (session.worker.clone(), session.epoch);
-        if !stop.is_cancelled() {
-            let drain = WorkerRequest::Drain { worker: worker.clone(), session: epoch };
-            drop(ask(&session.bus, drain, stop).await);
+        // First, so that nothing is offered to it that it would only hand back.
+        let drain = WorkerRequest::Drain { worker: worker.clone(), session: epoch };
+        let said = ask(&session.bus, drain, stop);
+        let ended = async { while attempts.join_next().await.is_some() {} };
+        let deadline = async {
+            match within {
+                Some(within) => tokio::time::sleep(within).await,
+                None => std::future::pending().await,
+            }
+            tracing::info!("what still runs is handed over");
+            session.hand_over.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = async { tokio::join!(said, ended) } => {}
+            () = deadline => {}
         }
-        while attempts.join_next().await.is_some() {}
         // Leaving would give up what was finished; the next process brings it.
         if session.owes.load(Ordering::Relaxed) {
             return;
@@ -305,7 +326,8 @@ impl<B> Session<B> {
     ) -> (Holder, Orders) {
         let holder = self.holder(attempt, fence);
         let look = Arc::new(Notify::new());
-        let orders = Orders { look, fenced: CancellationToken::new(), stop };
+        let (fenced, hand_over) = (CancellationToken::new(), self.hand_over.clone());
+        let orders = Orders { look, fenced, hand_over, stop };
         let live = Live { holder: holder.clone(), orders: orders.clone(), lost_after };
         self.held().insert(attempt, Arc::new(live));
         (holder, orders)

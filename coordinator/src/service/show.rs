@@ -102,6 +102,7 @@ pub(super) fn task(
         activity,
         commit,
         depends_on: stored.spec.depends_on.iter().map(key).collect(),
+        needs: stored.spec.needs.iter().map(ToString::to_string).collect(),
         usage: usage(used),
     }
 }
@@ -145,6 +146,7 @@ pub(super) fn attempt(
             lines_deleted: result.lines_deleted,
         }),
         result_commit: result.map(|result| result.commit.clone()),
+        goes_on_from: attempt.grant.as_ref().and_then(|grant| grant.goes_on_from),
         refused,
         usage: usage(report.map(|report| report.usage).unwrap_or_default()),
     }
@@ -178,6 +180,8 @@ pub(super) fn worker(worker: &Worker) -> WorkerView {
         embedded: worker.registration.embedded,
         build: worker.registration.build.clone(),
         programs: worker.registration.programs.iter().map(program).collect(),
+        cached: worker.registration.cached.iter().map(ToString::to_string).collect(),
+        protocol: (worker.registration.protocol.oldest, worker.registration.protocol.newest),
         seen_at: worker.seen_at.0,
     }
 }
@@ -249,8 +253,11 @@ fn task_message(event: &TaskEvent) -> String {
             "skipped: something that it depends on didn't succeed".to_owned()
         }
         TaskEvent::Offered { attempt, .. } => format!("attempt {attempt} is offered"),
-        TaskEvent::Claimed { attempt, worker, .. } => {
+        TaskEvent::Claimed { attempt, worker, goes_on_from: None, .. } => {
             format!("attempt {attempt} is granted to {worker}")
+        }
+        TaskEvent::Claimed { attempt, worker, goes_on_from: Some(earlier), .. } => {
+            format!("attempt {attempt} is granted to {worker}; it goes on from attempt {earlier}")
         }
         TaskEvent::Started { attempt } => format!("attempt {attempt}: the agent runs"),
         TaskEvent::Suspected { attempt } => {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use kapelle_domain::engine::{Answer, Input, Resumption, Submission};
 use kapelle_domain::ids::{RunId, Timestamp};
+use kapelle_domain::placement::Constraint;
 use kapelle_domain::plan::{PlanSource, RunSpec, Target, TaskSpec};
 use kapelle_domain::roadmap::{MalformedStreamId, Roadmap, Status, StreamId};
-use kapelle_domain::selection::{self, Choice, Common, TakenStreams, Unplannable};
+use kapelle_domain::selection::{self, Choice, Common, NeedsOf, TakenStreams, Unplannable};
 use kapelle_domain::words::plural;
 use kapelle_git::RefName;
 use kapelle_runtime::config;
@@ -62,7 +63,8 @@ impl Service {
         let agent = self.agent(request.agent.as_deref())?;
         let common = Common {
             agent: agent.as_str().into(),
-            needs: Vec::new(),
+            needs: self.needs(&agent, &request.needs)?,
+            needs_of: self.needs_of_streams()?,
             repository: self.0.project.name().into(),
             roadmap_path: path.display().to_string(),
             verify: self.0.project.config.verify.enabled && !request.no_verify,
@@ -141,8 +143,27 @@ impl Service {
             title: task.title.clone(),
             agent: task.agent.clone(),
             depends_on: task.depends_on.clone(),
+            needs: task.needs.clone(),
         });
         Ok(RunAccepted { tasks: tasks.collect(), run: Some(detail.run), notes })
+    }
+
+    /// What an agent needs of a worker, and what somebody wants beside.
+    fn needs(&self, agent: &str, wanted: &[String]) -> Result<Vec<Constraint>, Error> {
+        let agents = &self.0.project.config.agents;
+        let own = agents.get(agent).map(|agent| agent.needs.as_slice()).unwrap_or_default();
+        let mut needs = constraints(own, &format!("agents.{agent}.needs"))?;
+        needs.extend(constraints(wanted, "needs")?);
+        Ok(needs)
+    }
+
+    fn needs_of_streams(&self) -> Result<Vec<NeedsOf>, Error> {
+        let rules = self.0.project.config.run.needs.iter();
+        let rule = |(pattern, needs): (&String, &Vec<String>)| {
+            let needs = constraints(needs, &format!("run.needs of {pattern}"))?;
+            Ok(NeedsOf { pattern: pattern.clone(), needs })
+        };
+        rules.map(rule).collect()
     }
 
     /// Tries again what has not succeeded in a run that is over.
@@ -240,6 +261,13 @@ fn choice(select: &Selection) -> Result<Choice, Error> {
     })
 }
 
+fn constraints(texts: &[String], place: &str) -> Result<Vec<Constraint>, Error> {
+    let constraint = |text: &String| {
+        text.parse().map_err(|error| Error::invalid("bad_needs", format!("{place}: {error}")))
+    };
+    texts.iter().map(constraint).collect()
+}
+
 fn stream_ids(ids: &[String]) -> Result<Vec<StreamId>, Error> {
     let ids: Result<Vec<StreamId>, MalformedStreamId> = ids.iter().map(|id| id.parse()).collect();
     ids.map_err(|error| Error::invalid("malformed_id", error.to_string()))
@@ -297,6 +325,7 @@ fn planned(tasks: &[TaskSpec]) -> Vec<PlannedTask> {
             title: task.title.clone(),
             agent: task.agent.to_string(),
             depends_on: task.depends_on.iter().filter_map(key).collect(),
+            needs: task.needs.iter().map(ToString::to_string).collect(),
         })
         .collect()
 }

@@ -77,6 +77,9 @@ pub struct TaskView {
     pub commit: Option<String>,
     /// The tasks, by key, that must succeed first.
     pub depends_on: Vec<String>,
+    /// What it needs of a worker beside the agent, as constraints on labels.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// What all its attempts together have used up.
     pub usage: UsageView,
 }
@@ -125,6 +128,9 @@ pub struct AttemptView {
     pub changes: Option<ChangesView>,
     /// The commit of its result, kept under `refs/kapelle/`.
     pub result_commit: Option<String>,
+    /// The attempt whose work in progress it went on from, if it did.
+    #[serde(default)]
+    pub goes_on_from: Option<u32>,
     /// Why the merge queue refused its result, if it did: a conflict, a check that fails on the
     /// merged tree, or trouble of the machinery.
     #[serde(default)]
@@ -247,6 +253,12 @@ pub struct WorkerView {
     pub build: String,
     /// What it found of each agent's program.
     pub programs: Vec<ProgramView>,
+    /// The repositories that it had a copy of when it registered.
+    #[serde(default)]
+    pub cached: Vec<String>,
+    /// The oldest and the newest version of the protocol that it speaks.
+    #[serde(default)]
+    pub protocol: (u32, u32),
     /// When it was last heard of.
     pub seen_at: i64,
 }
@@ -271,6 +283,9 @@ pub struct RunRequest {
     /// The agent to use instead of the configured one.
     #[serde(default)]
     pub agent: Option<String>,
+    /// What is needed of workers beside what is configured: `gpu`, `os=linux`, `memory_gb>=16`.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// How many at once instead of what is configured.
     #[serde(default)]
     #[schema(minimum = 1)]
@@ -338,6 +353,9 @@ pub struct PlannedTask {
     pub agent: String,
     /// The keys of the tasks that must succeed first.
     pub depends_on: Vec<String>,
+    /// What it needs of a worker beside the agent.
+    #[serde(default)]
+    pub needs: Vec<String>,
 }
 
 /// What to stop.

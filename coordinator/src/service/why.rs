@@ -46,9 +46,20 @@ impl Service {
             self.add_holders(&explanation, &mut details).await?;
             hints.extend(hint(&explanation.reason, &view.id));
         }
+        if let Some(snapshot) =
+            task.record.snapshot.as_ref().filter(|_| !task.record.state.is_ended())
+        {
+            let (attempt, files) = (snapshot.attempt, snapshot.work.files_changed);
+            let kept = format!("work in progress of attempt {attempt} is kept ({files} files)");
+            details.push(format!("{kept}; if it is cut off, the next one goes on from there"));
+        }
         let attempts = self.0.store.attempts(task.id).await?;
         let mut refusals = self.refusals(&task, &attempts).await?;
         for attempt in attempts {
+            let from = attempt.grant.as_ref().and_then(|grant| grant.goes_on_from);
+            details.extend(from.map(|earlier| {
+                format!("attempt {} went on from the work of attempt {earlier}", attempt.number)
+            }));
             let Some(report) = &attempt.report else { continue };
             let outcome = report.outcome.name();
             details

@@ -1,5 +1,5 @@
 //! What is carried as blobs, and how it is named: a project's history on its way to workers, and
-//! results on their way back.
+//! results and work in progress on their way back.
 //!
 //! The history is a chain of packs, each of which adds commits to those before it. An index names
 //! them in order, so that a worker asks for what it lacks by name and lists nothing. What is in a
@@ -15,6 +15,9 @@ const REPOSITORY_BYTES_MAX: usize = 40;
 
 /// How many packs an index may name; a longer chain is begun anew.
 pub const CHAIN_MAX: usize = 64;
+
+/// How the names of blobs begin that hold work in progress.
+pub const PROGRESS: &str = "progress-";
 
 /// The largest index that is read.
 pub const INDEX_BYTES_MAX: u64 = 64 * 1024;

@@ -70,10 +70,21 @@ pub struct Granted {
     pub request: RequestId,
     /// The commit that the work starts from.
     pub base: Option<String>,
+    /// The attempt whose work in progress it goes on from, if it does.
+    #[serde(default)]
+    pub goes_on_from: Option<u32>,
     /// Whether the worker dies with the coordinator that granted it.
     pub embedded: bool,
     /// When it was granted.
     pub at: Timestamp,
+}
+
+impl Granted {
+    /// Whether the work stands on the commit that was granted.
+    #[must_use]
+    pub fn is_base_of(&self, work: &WorkResult) -> bool {
+        self.base.as_ref() == Some(&work.base)
+    }
 }
 
 /// An order to stop.

@@ -161,6 +161,9 @@ pub enum TaskEvent {
         request: RequestId,
         /// The commit that the work starts from.
         base: Option<String>,
+        /// The attempt whose work in progress it goes on from, if it does.
+        #[serde(default)]
+        goes_on_from: Option<u32>,
         /// Whether the worker dies with this coordinator.
         embedded: bool,
     },

@@ -71,11 +71,24 @@ pub fn of_work_stream(stream: &WorkStream, roadmap_path: &str) -> String {
     text
 }
 
-/// What an attempt is told: the task, then what the attempts before it ran into, then what people
-/// have said since.
+/// What an attempt is told that goes on from the work of one that was cut off. Where that work
+/// couldn't be brought, nothing is there to go on from.
+const GOES_ON: &str = "
+## Work in progress
+
+An earlier attempt was cut off before it was done, through no fault of its own. What it had changed
+is in the files already, uncommitted. Look at it first (`git status`, `git diff`), and go on from there;
+if nothing is changed, begin anew.
+";
+
+/// What an attempt is told: the task, whether it goes on from the work of one that was cut off, then
+/// what the attempts before it ran into, then what people have said since.
 #[must_use]
-pub fn of_attempt(task: &str, lessons: &[String], feedback: &[&str]) -> String {
+pub fn of_attempt(task: &str, goes_on: bool, lessons: &[String], feedback: &[&str]) -> String {
     let mut text = task.to_owned();
+    if goes_on {
+        text.push_str(GOES_ON);
+    }
     if !lessons.is_empty() {
         text.push_str("\n## What earlier attempts ran into\n");
         for lesson in lessons {
@@ -109,10 +122,12 @@ mod tests {
 
     #[test]
     fn an_attempt_is_told_the_task_the_failures_and_the_feedback() {
-        let text = of_attempt("Do it.\n", &["tests failed".to_owned()], &["use tabs"]);
+        let text = of_attempt("Do it.\n", false, &["tests failed".to_owned()], &["use tabs"]);
         assert_eq!(
             text,
             "Do it.\n\n## What earlier attempts ran into\n\ntests failed\n\n## Feedback\n\n- use tabs\n"
         );
+        let text = of_attempt("Do it.\n", true, &[], &[]);
+        assert!(text.starts_with("Do it.\n\n## Work in progress\n"), "{text}");
     }
 }

@@ -31,8 +31,10 @@ pub enum Choice {
 pub struct Common {
     /// The agent that is to do it.
     pub agent: Arc<str>,
-    /// What they need of a worker besides.
+    /// What all of them need of a worker besides.
     pub needs: Vec<Constraint>,
+    /// What some of them need.
+    pub needs_of: Vec<NeedsOf>,
     /// The repository it works on.
     pub repository: Arc<str>,
     /// The roadmap's path in the repository.
@@ -41,6 +43,24 @@ pub struct Common {
     pub verify: bool,
     /// Whether results are integrated.
     pub integrate: bool,
+}
+
+/// What the work streams that a pattern fits need of a worker.
+#[derive(Debug, Clone)]
+pub struct NeedsOf {
+    /// The id of a work stream, or the beginning of ids with `*` behind it.
+    pub pattern: String,
+    /// What they need.
+    pub needs: Vec<Constraint>,
+}
+
+impl NeedsOf {
+    fn fits(&self, id: &StreamId) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(beginning) => id.as_str().starts_with(beginning),
+            None => id.as_str() == self.pattern,
+        }
+    }
 }
 
 /// What keeps a work stream from being started although the roadmap at hand doesn't say so.
@@ -256,7 +276,7 @@ fn tasks(chosen: &[&WorkStream], common: &Common) -> Vec<TaskSpec> {
             title: stream.name.clone(),
             prompt: prompt::of_work_stream(stream, &common.roadmap_path),
             agent: Arc::clone(&common.agent),
-            needs: common.needs.clone(),
+            needs: needs_of(&stream.id, common),
             repository: Arc::clone(&common.repository),
             depends_on: stream
                 .depends_on
@@ -268,6 +288,13 @@ fn tasks(chosen: &[&WorkStream], common: &Common) -> Vec<TaskSpec> {
             verify: common.verify,
         })
         .collect()
+}
+
+/// Each constraint once: the same ones make the same class.
+fn needs_of(id: &StreamId, common: &Common) -> Vec<Constraint> {
+    let own = common.needs_of.iter().filter(|rule| rule.fits(id)).flat_map(|rule| &rule.needs);
+    let all: BTreeSet<&Constraint> = common.needs.iter().chain(own).collect();
+    all.into_iter().cloned().collect()
 }
 
 #[cfg(test)]
@@ -295,15 +322,49 @@ mod tests {
         text.parse().expect("an id")
     }
 
-    fn planned(choice: &Choice, taken: &TakenStreams) -> Result<Vec<String>, String> {
-        let common = Common {
+    fn common() -> Common {
+        Common {
             agent: "a".into(),
             needs: Vec::new(),
+            needs_of: Vec::new(),
             repository: "r".into(),
             roadmap_path: "roadmap.md".to_owned(),
             verify: true,
             integrate: true,
+        }
+    }
+
+    #[test]
+    fn a_task_needs_what_all_need_and_what_its_patterns_say() {
+        let constraint = |text: &str| text.parse::<Constraint>().expect("a constraint");
+        let rule = |pattern: &str, needs: &[&str]| NeedsOf {
+            pattern: pattern.to_owned(),
+            needs: needs.iter().map(|text| constraint(text)).collect(),
         };
+        let common = Common {
+            needs: vec![constraint("os=linux")],
+            needs_of: vec![
+                rule("1.*", &["memory_gb>=16", "os=linux"]),
+                rule("1.4", &["gpu"]),
+                rule("1", &["tpu"]),
+                rule("2.*", &["tpu"]),
+            ],
+            ..common()
+        };
+        let batch = Choice::Batch { exclude: Vec::new() };
+        let roadmap = Roadmap::parse(ROADMAP.as_bytes());
+        let tasks = plan(&roadmap, &batch, &common, &TakenStreams::new()).expect("planned");
+        let needs = |key: &str| {
+            let task = tasks.iter().find(|task| task.key == key).expect("planned");
+            task.needs.iter().map(ToString::to_string).collect::<BTreeSet<_>>()
+        };
+        let expected = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        assert_eq!(needs("1.1"), expected(&["memory_gb>=16", "os=linux"]));
+        assert_eq!(needs("1.4"), expected(&["gpu", "memory_gb>=16", "os=linux"]));
+    }
+
+    fn planned(choice: &Choice, taken: &TakenStreams) -> Result<Vec<String>, String> {
+        let common = common();
         let tasks = plan(&Roadmap::parse(ROADMAP.as_bytes()), choice, &common, taken);
         let keys = |tasks: Vec<TaskSpec>| tasks.into_iter().map(|task| task.key).collect();
         tasks.map(keys).map_err(|error| error.to_string())

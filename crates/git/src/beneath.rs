@@ -123,6 +123,12 @@ pub(crate) fn kind_at(at: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Kind>, E
     }
 }
 
+/// When the inode at `name` was last changed in any way, by the kernel's own clock.
+pub(crate) fn changed_at(at: BorrowedFd<'_>, name: &[u8]) -> Result<(i64, i64), Errno> {
+    let stat = fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    Ok((stat.st_ctime, stat.st_ctime_nsec))
+}
+
 pub(crate) fn link_target(at: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
     Ok(readlinkat(at, name)?.into_vec())
 }

@@ -119,6 +119,8 @@ pub enum AgentCommit {
     },
     /// The clone's own repository is gone, cannot be read, or leads to another one.
     Missing,
+    /// The agent still works, so that it says nothing yet.
+    AtWork,
 }
 
 impl Snapshot {
@@ -126,6 +128,16 @@ impl Snapshot {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.commit == self.base
+    }
+
+    /// Says what differs from the base; nothing makes it the base itself.
+    async fn compared(mut self) -> Result<Self, Error> {
+        let git = Git::isolated("comparing a snapshot with its base", &self.repository)?;
+        self.changed = changed_paths(git, self.base.as_str(), self.commit.as_str()).await?;
+        if self.changed.is_empty() {
+            self.commit = self.base.clone();
+        }
+        Ok(self)
     }
 }
 
@@ -146,7 +158,7 @@ impl Repository {
         let base = self.base_files(&workspace.base).await?;
         let (tree, format, limits) = (workspace.tree.clone(), self.format, *limits);
         let scanned =
-            blocking(scan::READING, move || scan::scan(&tree, base, format, &limits)).await?;
+            blocking(scan::READING, move || scan::scan(&tree, base, format, &limits, None)).await?;
         let (mut changes, skipped) = (Arc::new(scanned.changes), scanned.skipped);
         let result = result_of(workspace);
         let mut new = self.store(workspace, &changes, commit).await?;
@@ -158,25 +170,33 @@ impl Repository {
             new = self.store(workspace, &changes, commit).await?;
             tree = tree_of(&result, &new).await?;
         }
-        let changed = changed_paths(
-            Git::isolated("comparing a snapshot with its base", &result)?,
-            workspace.base.as_str(),
-            new.as_str(),
-        )
-        .await?;
-        if changed.is_empty() {
-            new = workspace.base.clone();
-        }
-        Ok(Snapshot {
-            commit: new,
-            tree,
-            base: workspace.base.clone(),
-            changed,
-            skipped,
-            unfiltered,
-            agent_committed,
-            repository: result,
+        let work = Snapshot { skipped, unfiltered, agent_committed, ..taken(workspace, new, tree) };
+        work.compared().await
+    }
+
+    /// Commits the files in `workspace` as they are at this moment, while the agent works: what it
+    /// has written half is in it half. Files that nobody has touched since the clone was made are
+    /// not read, and line ends stay as they are.
+    ///
+    /// # Errors
+    /// As [`Repository::snapshot`]; [`Error::ChangedWhileReading`] is normal here: try again.
+    pub async fn snapshot_at_work(
+        &self,
+        workspace: &Workspace,
+        limits: &Limits,
+        commit: &NewCommit,
+    ) -> Result<Snapshot, Error> {
+        let base = self.base_files(&workspace.base).await?;
+        let (owned, format, limits) = (workspace.clone(), self.format, *limits);
+        let scanned = blocking(scan::READING, move || {
+            let cloned = owned.cloned_at();
+            scan::scan(&owned.tree, base, format, &limits, cloned)
         })
+        .await?;
+        let new = self.store(workspace, &Arc::new(scanned.changes), commit).await?;
+        let tree = tree_of(&result_of(workspace), &new).await?;
+        let work = Snapshot { skipped: scanned.skipped, ..taken(workspace, new, tree) };
+        work.compared().await
     }
 
     /// Makes the result's repository anew, and in it one commit of `changes` on the
@@ -229,6 +249,19 @@ impl Repository {
             .create(&path)
         })
         .await
+    }
+}
+
+fn taken(workspace: &Workspace, commit: CommitId, tree: TreeId) -> Snapshot {
+    Snapshot {
+        commit,
+        tree,
+        base: workspace.base.clone(),
+        changed: Vec::new(),
+        skipped: Vec::new(),
+        unfiltered: Vec::new(),
+        agent_committed: AgentCommit::AtWork,
+        repository: result_of(workspace),
     }
 }
 

@@ -90,6 +90,18 @@ impl Workspace {
     }
 }
 
+/// The empty file whose time says when the files of the base had been written.
+const CLONED: &str = "cloned";
+
+impl Workspace {
+    /// When the files of the base had been written, by the clock that stamps files.
+    pub(crate) fn cloned_at(&self) -> Option<(i64, i64)> {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = fs::symlink_metadata(self.directory.join(CLONED)).ok()?;
+        Some((meta.ctime(), meta.ctime_nsec()))
+    }
+}
+
 impl Repository {
     /// Makes a private clone of `base` in the new directory `directory`, on the
     /// branch [`WORK_BRANCH`], with `identity` set so that an agent may commit.
@@ -146,7 +158,32 @@ impl Repository {
             self.tree_of(base).await?;
             return Err(checked_out.into_error());
         }
+        let made = workspace.directory.join(CLONED);
+        blocking(action, move || fs::write(&made, b"").map_err(|e| Error::io(action, &made, e)))
+            .await?;
         Ok(workspace)
+    }
+
+    /// Puts the files of `work` into a fresh clone, where they are changes that nobody has
+    /// committed yet. The repository must have the commit.
+    ///
+    /// # Errors
+    /// When git refuses; the clone is of no use then.
+    pub async fn put_work_in_progress(
+        &self,
+        workspace: &Workspace,
+        work: &CommitId,
+    ) -> Result<(), Error> {
+        let git = || {
+            let action = "putting work in progress into a private clone";
+            let git = Git::isolated(action, &workspace.git_dir)?;
+            Ok::<_, Error>(git.work_tree(&workspace.tree).setting("core.fsync=none"))
+        };
+        let base = workspace.base.as_str();
+        git()?.args(["read-tree", "-m", "-u", base, work.as_str()]).output().await?;
+        // The index goes back, the files stay.
+        git()?.args(["read-tree", base]).output().await?;
+        Ok(())
     }
 }
 

@@ -13,7 +13,9 @@ use kapelle_domain::words::plural;
 use kapelle_git::Workspace;
 use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
 use kapelle_runtime::telemetry::Chain;
+use tokio_util::sync::CancellationToken;
 
+use super::progress::{self, Progress};
 use super::{Desk, ladder, look};
 use crate::agent_line::{self, Activity, AgentLine, EndOutcome, FailureKind};
 use crate::process::{self, Exit, Output, OutputStream, Process, ProcessSpec, Stdin, StopLadder};
@@ -55,7 +57,15 @@ pub(crate) struct Word {
 pub(crate) enum Stopped {
     TimedOut,
     Cancelled,
+    /// The worker ends before it does: what it has done is for the next attempt.
+    HandedOver,
     Abandoned,
+}
+
+impl AgentEnd {
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.stopped == Some(Stopped::HandedOver)
+    }
 }
 
 pub(crate) async fn run<B: WorkerEnd>(
@@ -91,10 +101,12 @@ pub(crate) async fn run<B: WorkerEnd>(
         // The grant is of the past; dropping the process ends it.
         Ok(Err(_)) | Err(_) => return Work::Abandoned,
     }
-    let ended = Conversation::new(desk, agent, process).hold().await;
+    let ended = Conversation::new(desk, agent, process).hold(workspace).await;
     match ended.stopped {
         Some(Stopped::Abandoned) => Work::Abandoned,
-        Some(Stopped::TimedOut | Stopped::Cancelled) | None => Work::Ended(ended),
+        Some(Stopped::TimedOut | Stopped::Cancelled | Stopped::HandedOver) | None => {
+            Work::Ended(ended)
+        }
     }
 }
 
@@ -183,6 +195,14 @@ fn has_prompt_by_line(agent: &config::Agent) -> bool {
     }
 }
 
+/// What comes of something that may be under way; waits for ever while nothing is.
+async fn next<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
+    match under_way {
+        Some(under_way) => under_way.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The time from the agent's start to its end.
 struct Conversation<'d, 'a, B> {
     desk: &'d Desk<'a, B>,
@@ -216,14 +236,24 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
         }
     }
 
-    async fn hold(mut self) -> AgentEnd {
+    async fn hold(mut self, workspace: &Workspace) -> AgentEnd {
         let own = self.desk.workshop.agent_limit.unwrap_or(self.agent.timeout.0);
         let limit = own.min(self.desk.grant.timeout);
         let deadline = tokio::time::sleep(limit);
         tokio::pin!(deadline);
         let silence = tokio::time::sleep(self.desk.workshop.silence.unwrap_or(FOREVER));
         tokio::pin!(silence);
-        let orders = self.desk.orders;
+        let (desk, orders) = (self.desk, self.desk.orders);
+        let every = desk.workshop.snapshot_every;
+        let mut snapshots = tokio::time::interval_at(
+            tokio::time::Instant::now() + every.unwrap_or(FOREVER),
+            every.unwrap_or(FOREVER),
+        );
+        snapshots.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let over = CancellationToken::new();
+        let mut keeping = None;
+        let mut progress = Progress::default();
+        let mut hurries = false;
         loop {
             tokio::select! {
                 output = self.process.output.recv() => match output {
@@ -254,17 +284,37 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                 () = orders.fenced.cancelled(), if self.stopped != Some(Stopped::Abandoned) => {
                     self.end(Stopped::Abandoned, StopLadder::KILL);
                 }
-                () = orders.stop.cancelled(), if self.stopped != Some(Stopped::Abandoned) => {
+                () = orders.hand_over.cancelled(), if self.stopped.is_none() => {
+                    desk.transcript.say("its worker ends; what is done is handed over");
+                    self.end(Stopped::HandedOver, ladder(self.agent));
+                }
+                () = orders.stop.cancelled(), if !hurries => {
+                    hurries = true;
                     let mut quick = ladder(self.agent);
                     quick.kill_after = quick.kill_after.min(Duration::from_secs(5));
                     quick.terminate_after = Some(Duration::ZERO);
-                    self.end(Stopped::Abandoned, quick);
+                    self.end(self.stopped.unwrap_or(Stopped::HandedOver), quick);
                 }
+                _ = snapshots.tick(), if keeping.is_none() && self.is_undisturbed() => {
+                    let known = std::mem::take(&mut progress);
+                    keeping = Some(Box::pin(progress::keep(desk, workspace, known, &over)));
+                }
+                kept = next(&mut keeping) => (progress, keeping) = (kept, None),
             }
+        }
+        over.cancel();
+        // It may still read the files, which are about to be read by somebody else.
+        if let Some(keeping) = keeping {
+            keeping.await;
         }
         let exit = self.process.wait().await;
         let Self { stopped, usage, last_words, word, .. } = self;
         AgentEnd { exit, stopped, usage, last_words, word }
+    }
+
+    /// Whether the agent works.
+    fn is_undisturbed(&self) -> bool {
+        self.stopped.is_none() && self.frozen_since.is_none()
     }
 
     fn end(&mut self, why: Stopped, ladder: StopLadder) {

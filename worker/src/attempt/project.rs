@@ -20,6 +20,12 @@ use crate::carrier::Carrier;
 /// The largest configuration that is read from a commit.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// The file in a cache that has the repository's name.
+const NAME_FILE: &str = "kapelle-repository";
+
+/// The most caches that a worker speaks of.
+const CACHED_MAX: usize = 256;
+
 /// What a project says about its checks and limits.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -56,6 +62,19 @@ pub struct Project {
     pub settings: Settings,
 }
 
+/// The repositories that have a cache in `caches`.
+#[must_use]
+pub fn cached(caches: &Path) -> Vec<Arc<str>> {
+    let entries = std::fs::read_dir(caches).into_iter().flatten().flatten();
+    let name = |entry: std::fs::DirEntry| {
+        let name = std::fs::read_to_string(entry.path().join(NAME_FILE)).ok()?;
+        Some(name.into())
+    };
+    let mut names: Vec<Arc<str>> = entries.filter_map(name).take(CACHED_MAX).collect();
+    names.sort();
+    names
+}
+
 impl Source {
     /// The project of a grant, with the history that its work starts from.
     pub(crate) async fn open(&self, grant: &Grant) -> Result<Arc<Project>, Report> {
@@ -74,6 +93,19 @@ impl Source {
         match self {
             Self::Here(_) => None,
             Self::Elsewhere { carrier, .. } => Some(carrier.send(name, file).await),
+        }
+    }
+
+    /// Brings what an attempt on another machine has left to the file `to`. `None` when attempts
+    /// leave everything on this machine.
+    pub(crate) async fn receive(
+        &self,
+        reference: &str,
+        to: &Path,
+    ) -> Option<Result<(), crate::carrier::Error>> {
+        match self {
+            Self::Here(_) => None,
+            Self::Elsewhere { carrier, .. } => Some(carrier.receive(reference, to).await),
         }
     }
 
@@ -96,7 +128,8 @@ async fn bring(
     let format = if base.as_str().len() > 40 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 };
     let plain: String =
         grant.repository.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
-    let cache = Repository::open_cache(&caches.join(format!("{plain}.git")), format).await;
+    let place = caches.join(format!("{plain}.git"));
+    let cache = Repository::open_cache(&place, format).await;
     let repository = cache.map_err(|error| {
         stated(Outcome::Infrastructure, "the project's cache can't be used", &error)
     })?;
@@ -104,6 +137,8 @@ async fn bring(
         .fetch(&repository, &grant.repository, &base)
         .await
         .map_err(|error| stated(Outcome::Infrastructure, "the history could not be got", &error))?;
+    // Without its name the next process asks for it as if it weren't there, and finds it.
+    drop(std::fs::write(place.join(NAME_FILE), &*grant.repository));
     let settings = settings_at(&repository, &base, caches)
         .await
         .map_err(|reason| Report::stated(Outcome::Unrunnable, reason))?;

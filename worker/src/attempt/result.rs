@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kapelle_domain::attempt::{Check, Outcome, ProcessExit, Report, Verdict, WorkResult};
+use kapelle_bus::freight::PROGRESS;
+use kapelle_domain::attempt::{
+    Check, FailureClass, Outcome, ProcessExit, Report, Verdict, WorkResult,
+};
 use kapelle_domain::roadmap::Roadmap;
 use kapelle_domain::words::plural;
 use kapelle_git::{
@@ -26,6 +29,9 @@ const LEFT_OUT_SHOWN: usize = 10;
 
 /// The largest roadmap that is read.
 const ROADMAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How long a worker that is to stop at once tries to hand over what its agents have done.
+const HAND_OVER_MAX: Duration = Duration::from_secs(10);
 
 /// How long a provider's pause is taken to be when nobody says.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
@@ -59,7 +65,19 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
     }
     // What isn't done stays in the workspace; only what is to be integrated travels.
     let (outcome, _) = outcome_of(&ended, verdict_of(&checks), &checks);
-    let result = if outcome == Outcome::Completed { keep(desk, &snapshot).await } else { Ok(None) };
+    // With some failures the next attempt goes on from what is there.
+    let travels = match outcome.failure_class() {
+        None => outcome == Outcome::Completed,
+        Some(FailureClass::RateLimit | FailureClass::Infrastructure) => true,
+        Some(
+            FailureClass::Application
+            | FailureClass::Final
+            | FailureClass::Integration
+            | FailureClass::Uncounted,
+        ) => false,
+    };
+    let name = if outcome == Outcome::Completed { "result-" } else { PROGRESS };
+    let result = if travels { keep(desk, &snapshot, name).await } else { Ok(None) };
     match result {
         Ok(result) => report(desk, ended, None, checks, result),
         Err(error) => {
@@ -67,6 +85,31 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
             report(desk, ended, Some((Outcome::Infrastructure, summary)), checks, None)
         }
     }
+}
+
+/// Hands over the work of an agent that was cut off because its worker ends: the next attempt goes on
+/// from it. A worker that is to stop at once doesn't try for long.
+pub(super) async fn handed_over<B>(
+    desk: &Desk<'_, B>,
+    workspace: &Workspace,
+    ended: AgentEnd,
+) -> Report {
+    let kept = async { keep(desk, &snapshot(desk, workspace).await?, PROGRESS).await };
+    let patience = async {
+        desk.orders.stop.cancelled().await;
+        tokio::time::sleep(HAND_OVER_MAX).await;
+    };
+    let kept = tokio::select! {
+        kept = kept => kept.map_err(|error| Chain(&error).to_string()),
+        () = patience => Err(format!("it took more than {HAND_OVER_MAX:?}")),
+    };
+    let cut_off = "its worker was shut down";
+    let (summary, result) = match kept {
+        Ok(None) => (format!("{cut_off}; nothing had been changed"), None),
+        Ok(Some(work)) => (format!("{cut_off}; its work was handed over"), Some(work)),
+        Err(reason) => (format!("{cut_off}; its work could not be handed over: {reason}"), None),
+    };
+    report(desk, ended, Some((Outcome::Interrupted, summary)), Vec::new(), result)
 }
 
 /// An agent can leave what can't be kept; that is its failure, not the machinery's.
@@ -81,6 +124,21 @@ async fn snapshot<B>(
     desk: &Desk<'_, B>,
     workspace: &Workspace,
 ) -> Result<Snapshot, kapelle_git::Error> {
+    let (limits, commit) = terms(desk);
+    desk.project.repository.snapshot(workspace, &limits, &commit).await
+}
+
+/// What is there while the agent works.
+pub(super) async fn snapshot_at_work<B>(
+    desk: &Desk<'_, B>,
+    workspace: &Workspace,
+) -> Result<Snapshot, kapelle_git::Error> {
+    let (limits, commit) = terms(desk);
+    desk.project.repository.snapshot_at_work(workspace, &limits, &commit).await
+}
+
+/// What a snapshot may hold, and what its commit is called.
+fn terms<B>(desk: &Desk<'_, B>) -> (Limits, NewCommit) {
     let workshop = desk.workshop;
     let bounds = &desk.project.settings.limits;
     let limits = Limits {
@@ -94,34 +152,46 @@ async fn snapshot<B>(
         identity: workshop.identity.clone(),
         seconds: workshop.clock.now() / 1000,
     };
-    desk.project.repository.snapshot(workspace, &limits, &commit).await
+    (limits, commit)
 }
 
-/// Lays the result where the coordinator finds it. `None` when nothing changed.
+/// Lays the result where the coordinator finds it; its name there begins with `kind`. `None` when
+/// nothing changed.
 async fn keep<B>(
     desk: &Desk<'_, B>,
     snapshot: &Snapshot,
+    kind: &str,
 ) -> Result<Option<WorkResult>, crate::carrier::Error> {
     if snapshot.changed.is_empty() {
         return Ok(None);
     }
     let path = desk.workshop.results.join(format!("{}.bundle", desk.slug()));
-    snapshot.bundle(&path).await?;
-    let bundle_bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+    let name = format!("{kind}{}-{}", desk.slug(), desk.grant.fence);
+    pack(desk, snapshot, &name, &path).await.map(Some)
+}
+
+/// Makes a bundle of a snapshot at `path`, and takes it, as `name`, to where the project is.
+pub(super) async fn pack<B>(
+    desk: &Desk<'_, B>,
+    snapshot: &Snapshot,
+    name: &str,
+    path: &Path,
+) -> Result<WorkResult, crate::carrier::Error> {
+    snapshot.bundle(path).await?;
+    let bundle_bytes = std::fs::metadata(path).map_or(0, |meta| meta.len());
     let sum = |count: fn(&kapelle_git::ChangedPath) -> Option<u64>| {
         snapshot.changed.iter().filter_map(count).fold(0, u64::saturating_add)
     };
-    let name = format!("result-{}-{}", desk.slug(), desk.grant.fence);
-    let bundle = match desk.workshop.source.send(&name, &path).await {
+    let bundle = match desk.workshop.source.send(name, path).await {
         None => path.to_string_lossy().into_owned(),
         Some(sent) => {
             let sent = sent?;
             // It is where the project is; this copy serves nobody.
-            drop(std::fs::remove_file(&path));
+            drop(std::fs::remove_file(path));
             sent
         }
     };
-    Ok(Some(WorkResult {
+    Ok(WorkResult {
         commit: snapshot.commit.to_string(),
         base: snapshot.base.to_string(),
         bundle,
@@ -129,7 +199,7 @@ async fn keep<B>(
         files_changed: u32::try_from(snapshot.changed.len()).unwrap_or(u32::MAX),
         lines_added: sum(|path| path.added),
         lines_deleted: sum(|path| path.deleted),
-    }))
+    })
 }
 
 fn check(name: &str, verdict: Verdict, detail: impl Into<String>) -> Check {
@@ -172,7 +242,7 @@ fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
                     paths.iter().take(10).map(|path| path.display().to_string()).collect();
                 check("git clean", Verdict::Fail, format!("uncommitted: {}", named.join(", ")))
             }
-            AgentCommit::Missing => check(
+            AgentCommit::AtWork | AgentCommit::Missing => check(
                 "git clean",
                 Verdict::Fail,
                 "the repository of the workspace is gone or replaced",
@@ -330,6 +400,9 @@ fn outcome_of(ended: &AgentEnd, verdict: Verdict, checks: &[Check]) -> (Outcome,
         }
         Some(Stopped::Cancelled | Stopped::Abandoned) => {
             return (Outcome::Cancelled, "stopped by order".to_owned());
+        }
+        Some(Stopped::HandedOver) => {
+            return (Outcome::Interrupted, "its worker was shut down".to_owned());
         }
         None => {}
     }

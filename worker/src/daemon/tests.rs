@@ -81,6 +81,7 @@ impl Stage {
             agents: BTreeMap::new(),
             agent_limit: None,
             silence: None,
+            snapshot_every: None,
             verifier: Verifier {
                 supervisor: Arc::clone(&supervisor),
                 settings: config::Verify::default(),
@@ -105,6 +106,7 @@ impl Stage {
             registration,
             workshop: Arc::new(workshop),
             heartbeat: Duration::from_secs(3600),
+            drain_within: None,
             first_request: 0,
         }
     }

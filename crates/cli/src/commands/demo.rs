@@ -102,6 +102,7 @@ async fn play(
     let request = RunRequest {
         select: Selection::Batch { exclude: Vec::new() },
         agent: None,
+        needs: Vec::new(),
         concurrency: Some(CONCURRENCY),
         no_verify: false,
         dry_run: false,

@@ -15,7 +15,6 @@ use crate::exit::Exit;
 use crate::output::{Show as _, plural};
 use crate::project::Project;
 use agents::Found;
-pub(super) use agents::on_path;
 use plan::{Plan, Step};
 
 /// What `init` takes.

@@ -173,6 +173,7 @@ async fn goal(app: &App, client: &Client, text: &str) -> Result<(), Error> {
             let request = RunRequest {
                 select,
                 agent: None,
+                needs: Vec::new(),
                 concurrency,
                 no_verify: false,
                 dry_run: false,

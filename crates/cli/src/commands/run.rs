@@ -5,6 +5,7 @@ mod ending;
 
 use clap::Args;
 pub(super) use ending::tell;
+use kapelle_domain::placement::{Constraint, MalformedConstraint};
 use kapelle_runtime::config::{Config, Mode};
 
 use crate::app::App;
@@ -22,6 +23,10 @@ pub struct Manner {
     /// Use this agent instead of the configured one
     #[arg(long, value_name = "NAME")]
     pub agent: Option<String>,
+    /// What the worker must be like, as `gpu`, `os=linux` or 'memory_gb>=16'; may be given several
+    /// times
+    #[arg(long, value_name = "CONSTRAINT", value_parser = constraint)]
+    pub needs: Vec<String>,
     /// Leave out the checks
     #[arg(long)]
     pub no_verify: bool,
@@ -31,6 +36,11 @@ pub struct Manner {
     /// Start it in the background and return at once
     #[arg(long, conflicts_with = "dry_run")]
     pub detach: bool,
+}
+
+/// Checked here so that a slip of the pen is said before anything is started.
+fn constraint(text: &str) -> Result<String, MalformedConstraint> {
+    text.parse::<Constraint>().map(|constraint| constraint.to_string())
 }
 
 const CONCURRENCY: std::ops::RangeInclusive<i64> = 1..=1_000;
@@ -186,6 +196,7 @@ fn request(
     RunRequest {
         select,
         agent: manner.agent,
+        needs: manner.needs,
         concurrency,
         no_verify: manner.no_verify,
         dry_run,

@@ -13,20 +13,22 @@ use kapelle_bus::subject::Root;
 use kapelle_coordinator::admission::{self, Admission};
 use kapelle_coordinator::control;
 use kapelle_coordinator::histories::Histories;
+use kapelle_coordinator::progress::Progress;
 use kapelle_coordinator::results::Parcels;
 use kapelle_domain::ids::WorkerId;
 use kapelle_domain::placement::Labels;
 use kapelle_domain::worker::{Program, ProgramState, Registration, is_worker_name};
 use kapelle_git::Identity;
 use kapelle_runtime::clock::Clock;
-use kapelle_runtime::config::{self, Config, Driver};
+use kapelle_runtime::config::{self, Config};
 use kapelle_runtime::identity;
 use kapelle_runtime::telemetry::Chain;
 use kapelle_worker::attempt::Workshop;
-use kapelle_worker::attempt::project::Source;
+use kapelle_worker::attempt::project::{Source, cached};
 use kapelle_worker::carrier::BlobCarrier;
 use kapelle_worker::daemon::{self, Worker};
 use kapelle_worker::process::{Supervisor, sweep_strays};
+use kapelle_worker::programs;
 use kapelle_worker::verify::Verifier;
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +77,7 @@ pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     let control = bus.control().await.map_err(Error::Nats)?;
     let steering = control::serve(opened.service.clone(), control, hosted.server.end.clone());
     hosted.server.tasks.spawn(steering);
+    let passing_on = bases.clone();
     let histories = Histories::new(
         bases,
         ground.project.repository.clone(),
@@ -82,6 +85,8 @@ pub(super) async fn coordinate(project: &Project) -> Result<Hosted, Error> {
         ground.places.sub("work"),
     );
     hosted.core.tasks.spawn(histories.run(opened.engine.clone(), hosted.core.end.clone()));
+    let progress = Progress::new(Arc::clone(&parcels), passing_on, ground.places.sub("work"));
+    hosted.core.tasks.spawn(progress.run(opened.engine.clone(), hosted.core.end.clone()));
     local::integrate(&ground, &opened, Some(parcels), &hosted);
     let end = hosted.core.end.clone();
     hosted.core.tasks.spawn(async move {
@@ -174,12 +179,14 @@ impl FleetWorker {
         drain: CancellationToken,
         stop: CancellationToken,
     ) -> Result<(), Error> {
+        let programs = self.programs(workshop).await;
         loop {
             let worker = Worker {
                 bus: bus.clone(),
-                registration: self.registration(id.clone()),
+                registration: self.registration(id.clone(), &programs),
                 workshop: Arc::clone(workshop),
                 heartbeat: self.config.timeouts.heartbeat.0,
+                drain_within: Some(self.config.timeouts.drain.0),
                 first_request: identity::seed(),
             };
             match worker.run(drain.clone(), stop.clone()).await {
@@ -193,43 +200,35 @@ impl FleetWorker {
         }
     }
 
-    fn registration(&self, id: WorkerId) -> Registration {
+    fn registration(&self, id: WorkerId, programs: &[Program]) -> Registration {
         let slots = self.slots.or(self.config.limits.max_running).unwrap_or(SLOTS);
-        let programs = self.programs();
-        let there = programs.iter().filter(|program| program.state != ProgramState::Missing);
-        let agents = there.map(|program| Arc::clone(&program.agent)).collect();
+        // Whatever is given to an agent that nobody is logged in for fails at once.
+        let able = programs.iter().filter(|program| program.state == ProgramState::Installed);
+        let agents = able.map(|program| Arc::clone(&program.agent)).collect();
+        let mut labels = local::labels();
+        labels.extend(self.labels.clone());
         Registration {
-            labels: self.labels.clone(),
-            programs,
+            labels,
+            programs: programs.to_vec(),
+            cached: cached(&self.state.join("caches")),
             ..Registration::new(id, slots, agents)
         }
     }
 
-    /// Which agents' programs are there.
-    fn programs(&self) -> Vec<Program> {
-        let state = |agent: &config::Agent| match (agent.driver, agent.command.first()) {
-            (Driver::Scripted, _) => ProgramState::Installed,
-            (Driver::Command, Some(program)) if self.is_there(program) => ProgramState::Installed,
-            (Driver::Command, _) => ProgramState::Missing,
-        };
-        let agents = self.config.agents.iter();
-        agents
-            .map(|(name, agent)| Program {
-                agent: name.as_str().into(),
-                version: None,
-                state: state(agent),
-            })
-            .collect()
-    }
-
-    /// A program with a path of its own is looked for where the work is, which isn't here yet.
-    fn is_there(&self, program: &str) -> bool {
-        if program.contains('/') && !program.starts_with('/') {
-            return true;
+    /// What is there of the agents' programs. Said here too, since it decides what is done.
+    async fn programs(&self, workshop: &Workshop) -> Vec<Program> {
+        let Workshop { agents, environment, supervisor, marker, .. } = workshop;
+        let found = programs::find(agents, environment, supervisor, marker).await;
+        for Program { agent, version, state } in &found {
+            match state {
+                ProgramState::Installed => tracing::info!(%agent, version, "found"),
+                ProgramState::LoggedOut => {
+                    tracing::warn!(%agent, version, "nobody is logged in; it gets no work here");
+                }
+                ProgramState::Missing => tracing::warn!(%agent, "its program is missing"),
+            }
         }
-        let paths = self.environment.get(&OsString::from("PATH")).cloned().unwrap_or_default();
-        program.starts_with('/') && Path::new(program).is_file()
-            || std::env::split_paths(&paths).any(|directory| directory.join(program).is_file())
+        found
     }
 
     fn workshop(&self, bus: &NatsWorker) -> Result<Workshop, Error> {
@@ -263,6 +262,7 @@ impl FleetWorker {
             agents: config.agents.clone(),
             agent_limit: config.timeouts.attempt.map(|limit| limit.0),
             silence: config.timeouts.no_progress.map(|limit| limit.0),
+            snapshot_every: config.run.snapshot_every(),
             verifier: Verifier {
                 supervisor: Arc::clone(&supervisor),
                 settings: config.verify.clone(),

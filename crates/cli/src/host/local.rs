@@ -16,6 +16,7 @@ use kapelle_coordinator::results::{self, Leftovers, Parcels, When};
 use kapelle_coordinator::service::{self, Service};
 use kapelle_coordinator::transcripts::Transcripts;
 use kapelle_domain::ids::{Term, WorkerId};
+use kapelle_domain::placement::Labels;
 use kapelle_domain::worker::Registration;
 use kapelle_git::{Identity, Repository};
 use kapelle_runtime::clock::Clock;
@@ -391,6 +392,12 @@ pub(super) fn environment(ours: &BTreeMap<OsString, OsString>) -> BTreeMap<OsStr
         .collect()
 }
 
+/// What every worker says about its machine.
+pub(super) fn labels() -> Labels {
+    let known = [("os", std::env::consts::OS), ("arch", std::env::consts::ARCH)];
+    known.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
 /// Where it answers: on the project's socket when work is done, else only for this command.
 fn socket_for(project: &Project, need: Need) -> PathBuf {
     match need {
@@ -463,6 +470,7 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
     let agents = config.agents.keys().map(|name| name.as_str().into()).collect();
     let registration = Registration {
         embedded: true,
+        labels: labels(),
         ..Registration::new(WorkerId("local".to_owned()), slots, agents)
     };
     let workshop = Workshop {
@@ -479,6 +487,7 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         agents: config.agents.clone(),
         agent_limit: config.timeouts.attempt.map(|limit| limit.0),
         silence: config.timeouts.no_progress.map(|limit| limit.0),
+        snapshot_every: config.run.snapshot_every(),
         verifier: ground.verifier,
         output_bytes: config.limits.output_bytes.0,
         keep: config.store.keep_workspaces,
@@ -497,6 +506,8 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         registration,
         workshop: Arc::new(workshop),
         heartbeat: config.timeouts.heartbeat.0,
+        // Whoever sits in front of it says when it has been long enough.
+        drain_within: None,
         first_request: identity::seed(),
     }
 }

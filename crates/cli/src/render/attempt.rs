@@ -61,6 +61,9 @@ pub(super) fn attempts_text(canvas: &Canvas, attempts: &[AttemptView]) -> String
         if let Some(summary) = attempt.summary.as_deref().filter(|summary| !summary.is_empty()) {
             push(canvas, &mut text, &format!("      {}", of_one_line(summary)));
         }
+        if let Some(earlier) = attempt.goes_on_from {
+            push(canvas, &mut text, &format!("      went on from the work of try {earlier}"));
+        }
         for check in &attempt.checks {
             text.push_str(&check_text(canvas, check));
         }

@@ -66,6 +66,7 @@ fn task(key: &str, title: &str, state: &str, reason: &str) -> TaskView {
         activity: None,
         commit: None,
         depends_on: Vec::new(),
+        needs: Vec::new(),
         usage: UsageView::default(),
     }
 }
@@ -93,6 +94,7 @@ pub(crate) fn blocked() -> TaskView {
     TaskView {
         attempt: 0,
         depends_on: vec!["1.2".to_owned()],
+        needs: Vec::new(),
         ..task("1.3", "Registry", "blocked", "waits for 1.2")
     }
 }
@@ -142,6 +144,7 @@ pub(crate) fn failed_attempt() -> AttemptView {
         signal: None,
         changes: Some(ChangesView { files: 3, lines_added: 120, lines_deleted: 8 }),
         result_commit: None,
+        goes_on_from: None,
         refused: None,
         usage: UsageView::default(),
     }
@@ -155,6 +158,7 @@ pub(crate) fn refused_attempt() -> AttemptView {
         summary: None,
         verdict: Some("pass".to_owned()),
         checks: Vec::new(),
+        goes_on_from: None,
         refused: Some("after merging, checks fail: `test`:\nlinking\nerror: twice".to_owned()),
         ..failed_attempt()
     }
@@ -224,6 +228,8 @@ pub(crate) fn status() -> StatusView {
             embedded: true,
             build: "0.1.0".to_owned(),
             programs: Vec::new(),
+            cached: Vec::new(),
+            protocol: (1, 1),
             seen_at: NOW - 4_000,
         }],
     }

@@ -209,6 +209,7 @@ mod tests {
             title: format!("Stream {key}"),
             agent: "claude".to_owned(),
             depends_on: after.iter().map(|&key| key.to_owned()).collect(),
+            needs: Vec::new(),
         };
         let accepted = RunAccepted {
             run: None,

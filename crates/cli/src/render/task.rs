@@ -106,6 +106,7 @@ impl Show for TaskDetail {
         fact("doing", task.activity.clone().unwrap_or_default());
         fact("reason", task.reason.clone());
         fact("after", task.depends_on.join(", "));
+        fact("needs", task.needs.join(", "));
         fact("commit", task.commit.clone().unwrap_or_default());
         fact("used", usage_line(&task.usage));
         text.push_str(&table.render(canvas));

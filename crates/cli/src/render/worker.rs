@@ -79,13 +79,21 @@ pub(super) fn workers_table(canvas: &Canvas, workers: &[WorkerView]) -> String {
         table.row([
             worker.id.clone(),
             format!("{}/{} busy", worker.held, worker.slots),
-            worker.agents.join(", "),
+            agents(worker),
             labels.collect::<Vec<_>>().join(", "),
             standing(worker).to_owned(),
             format!("heard {}", age(canvas, worker.seen_at)),
         ]);
     }
     table.render(canvas)
+}
+
+/// The agents that it can run, then those that it can't.
+fn agents(worker: &WorkerView) -> String {
+    let broken = worker.programs.iter().filter(|program| !worker.agents.contains(&program.agent));
+    let broken =
+        broken.map(|program| format!("{} ({})", program.agent, program.state.replace('_', " ")));
+    worker.agents.iter().cloned().chain(broken).collect::<Vec<_>>().join(", ")
 }
 
 fn standing(worker: &WorkerView) -> &'static str {

@@ -59,14 +59,22 @@ impl Attempt {
             }
             (
                 Phase::Offered,
-                E::Claimed { fence, worker, session, request, base, embedded, .. },
+                E::Claimed {
+                    fence, worker, session, request, base, goes_on_from, embedded, ..
+                },
             ) => {
-                let (worker, base) = (worker.clone(), base.clone());
-                let (fence, session, request) = (*fence, *session, *request);
-                let embedded = *embedded;
                 self.phase = Phase::Claimed;
                 self.renewed_at = at;
-                self.grant = Some(Granted { fence, worker, session, request, base, embedded, at });
+                self.grant = Some(Granted {
+                    fence: *fence,
+                    worker: worker.clone(),
+                    session: *session,
+                    request: *request,
+                    base: base.clone(),
+                    goes_on_from: *goes_on_from,
+                    embedded: *embedded,
+                    at,
+                });
             }
             (Phase::Claimed, E::Started { .. }) => {
                 self.phase = Phase::Running;

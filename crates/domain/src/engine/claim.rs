@@ -70,6 +70,7 @@ impl World {
             session: claim.session,
             request: claim.request,
             base: base.clone(),
+            goes_on_from: snapshot.map(|snapshot| snapshot.attempt),
             embedded: worker.registration.embedded,
         };
         let mut decision = answer(self.grant_of(task, attempt, fence, base));
@@ -113,7 +114,12 @@ impl World {
             title: task.spec.title.clone(),
             agent: Arc::clone(&task.spec.agent),
             repository: Arc::clone(&task.spec.repository),
-            prompt: prompt::of_attempt(&task.spec.prompt, &task.record.lessons, &said),
+            prompt: prompt::of_attempt(
+                &task.spec.prompt,
+                task.record.snapshot.is_some(),
+                &task.record.lessons,
+                &said,
+            ),
             base,
             snapshot: task.record.snapshot.as_ref().map(|snapshot| snapshot.work.clone()),
             verify: task.spec.verify,
@@ -201,6 +207,12 @@ impl World {
         work: &WorkResult,
     ) -> Result<Decision, Rejection> {
         let task = self.held(holder)?;
+        // The next attempt starts from there, so that it has to stand where this one was sent.
+        if task.grant().is_none_or(|grant| !grant.is_base_of(work)) {
+            let (subject, state) =
+                (work.commit.clone(), "not on the base of its attempt".to_owned());
+            return Err(Rejection::OutOfPlace { subject, state });
+        }
         let mut decision = Decision::default();
         let known = task.record.snapshot.as_ref().is_some_and(|known| known.work == *work);
         if !known {

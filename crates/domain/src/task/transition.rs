@@ -314,11 +314,11 @@ impl Task {
         };
         match &report.result {
             // Nothing was wrong with the work: the next attempt goes on from it.
-            Some(work) if goes_on => {
+            Some(work) if goes_on && grant.is_base_of(work) => {
                 let (attempt, work) = (attempt.number, work.clone());
                 self.record.snapshot = Some(Snapshot { attempt, work });
             }
-            None if goes_on => {}
+            Some(_) | None if goes_on => {}
             Some(_) | None => self.record.snapshot = None,
         }
         if report.outcome == Outcome::Lost {

@@ -26,7 +26,9 @@ impl Repository {
         snapshot: &Snapshot,
     ) -> Result<bool, Error> {
         match snapshot.agent_committed {
-            AgentCommit::Clean | AgentCommit::Uncommitted { .. } => return Ok(false),
+            AgentCommit::Clean | AgentCommit::Uncommitted { .. } | AgentCommit::AtWork => {
+                return Ok(false);
+            }
             AgentCommit::Missing => {}
         }
         let mended = workspace.directory.join("mended");

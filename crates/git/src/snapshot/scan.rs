@@ -76,17 +76,21 @@ pub(super) fn parse_listing(listing: &[u8]) -> Option<Files> {
     entries.map(|entry| entry.map(|entry| (entry.path.clone(), entry))).collect()
 }
 
+/// A file of the base that was last changed before `as_cloned_before` counts as unchanged, without
+/// being read.
 pub(super) fn scan(
     tree: &Path,
     base: Files,
     format: ObjectFormat,
     limits: &Limits,
+    as_cloned_before: Option<(i64, i64)>,
 ) -> Result<Scanned, Error> {
     let mut scanner = Scanner {
         tree,
         base,
         format,
         limits,
+        as_cloned_before,
         found: Vec::new(),
         skipped: Vec::new(),
         rules: Vec::new(),
@@ -117,6 +121,7 @@ struct Scanner<'a> {
     base: Files,
     format: ObjectFormat,
     limits: &'a Limits,
+    as_cloned_before: Option<(i64, i64)>,
     found: Vec<Change>,
     skipped: Vec<Skipped>,
     rules: Vec<Rules>,
@@ -226,6 +231,9 @@ impl Scanner<'_> {
         (executable, size): (bool, u64),
     ) -> Result<(), Error> {
         let was = self.base.remove(&path).filter(TreeEntry::is_file);
+        if was.is_some() && self.is_as_cloned(at, name) {
+            return Ok(());
+        }
         // Another size is another content: no need to read it to know.
         if let Some(was) = was.as_ref().filter(|was| was.size == size) {
             let opened = beneath::open_readable(at, name);
@@ -243,6 +251,12 @@ impl Scanner<'_> {
         }
         let was = was.map(|was| was.id);
         self.admit(path, size, Now::File { executable, size, was, lf: false })
+    }
+
+    fn is_as_cloned(&self, at: BorrowedFd<'_>, name: &[u8]) -> bool {
+        // Not at the very time: the clock that files are stamped by stands still for milliseconds.
+        let earlier = |cloned| beneath::changed_at(at, name).is_ok_and(|changed| changed < cloned);
+        self.as_cloned_before.is_some_and(earlier)
     }
 
     fn admit(&mut self, path: Vec<u8>, size: u64, now: Now) -> Result<(), Error> {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kapelle_git::{
-    AgentCommit, ChangeKind, ChangedPath, Error, Limits, SkipReason, Skipped, Workspace,
+    AgentCommit, ChangeKind, ChangedPath, Error, Limits, RefName, SkipReason, Skipped, Workspace,
 };
 use nix::sys::stat::Mode;
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::fixture::{Fixture, git, write};
+use crate::fixture::{Fixture, git, message, write};
 
 /// What git itself would commit, asked while the tree is still harmless.
 fn tree_by_git(workspace: &Workspace) -> String {
@@ -469,4 +469,43 @@ fn a_snapshot_is_what_git_would_have_committed() {
         })
     };
     runner.run(&acts, law).unwrap();
+}
+
+#[tokio::test]
+async fn work_in_progress_is_taken_from_under_an_agent_and_put_into_another_clone() {
+    let files = [("same", "x\n"), ("edit", "1\n2\n"), ("gone", "x\n"), ("dir/file", "x\n")];
+    let fixture = Fixture::with(&files).await;
+    let repository = &fixture.repository;
+    let workspace = fixture.workspace().await;
+    let limits = Limits::default();
+    let commit = message("in progress");
+    let nothing = repository.snapshot_at_work(&workspace, &limits, &commit).await.unwrap();
+    assert!(nothing.is_empty(), "{nothing:?}");
+    // Of the same length: only its time tells that it was touched.
+    write(&workspace.tree.join("edit"), "1\n3\n");
+    write(&workspace.tree.join("new/name"), "y\r\n");
+    fs::remove_file(workspace.tree.join("gone")).unwrap();
+    let work = repository.snapshot_at_work(&workspace, &limits, &commit).await.unwrap();
+    let again = repository.snapshot_at_work(&workspace, &limits, &commit).await.unwrap();
+    assert_eq!((&work.tree, &work.commit), (&again.tree, &again.commit));
+    assert_eq!(work.agent_committed, AgentCommit::AtWork);
+    let paths: Vec<_> = work.changed.iter().map(|changed| changed.path.as_path()).collect();
+    assert_eq!(paths, ["edit", "gone", "new/name"].map(Path::new));
+    let bundle = workspace.directory.join("progress.bundle");
+    again.bundle(&bundle).await.unwrap();
+
+    let name = RefName::attempt("progress", "r-1", "t0", "1").unwrap();
+    let imported =
+        repository.import_bundle(&bundle, &workspace.base, &name, 1 << 20).await.unwrap();
+    let second = fixture.clone_at("second", &workspace.base).await;
+    repository.put_work_in_progress(&second, &imported).await.unwrap();
+    assert_eq!(fs::read(second.tree.join("new/name")).unwrap(), b"y\r\n");
+    assert!(!second.tree.join("gone").exists());
+    let status = git(&second.tree, &["status", "--porcelain"]);
+    assert_eq!(status, " M edit\n D gone\n?? new/", "nothing is staged");
+    assert_eq!(git(&second.tree, &["rev-parse", "HEAD"]), workspace.base.to_string());
+    let final_one = repository.snapshot(&second, &limits, &commit).await.unwrap();
+    let at_work = repository.snapshot_at_work(&second, &limits, &commit).await.unwrap();
+    assert_eq!(at_work.tree, work.tree, "what was put there counts as changed");
+    assert_eq!(final_one.changed, at_work.changed);
 }

@@ -8,13 +8,13 @@ use kapelle_git::Repository;
 use kapelle_runtime::config::Driver;
 use kapelle_store::{Mode, OpenOptions, Store};
 use kapelle_worker::process::{Containment, ProcessSpec, Supervisor};
+use kapelle_worker::programs::on_path;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use super::{Finding, files};
 use crate::app::App;
 use crate::client::{Client, is_nobody_there};
-use crate::commands::init::on_path;
 use crate::error::Error;
 use crate::project::{Project, STATE_DIRECTORY};
 

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kapelle_runtime::config::{DetectedAgent, PromptDelivery};
+use kapelle_worker::programs::on_path;
 use serde::Serialize;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -121,15 +122,6 @@ pub(super) async fn find(app: &App) -> Vec<Found> {
     let mut found = looking.join_all().await;
     found.sort_by_key(|(rank, _)| *rank);
     found.into_iter().map(|(_, found)| found).collect()
-}
-
-/// The program called `name` in one of the directories of `path`.
-pub(in crate::commands) fn on_path(path: &OsStr, name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::env::split_paths(path).map(|directory| directory.join(name)).find(|program| {
-        let meta = program.metadata();
-        meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    })
 }
 
 /// The first line that `program --version` prints.

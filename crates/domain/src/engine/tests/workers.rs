@@ -1,6 +1,7 @@
 //! Workers: where tasks may go, silence, duty, and what is left of attempts that were given up.
 
 use super::*;
+use crate::attempt::WorkResult;
 use crate::worker::{Duty, InvalidRegistration, ProtocolRange};
 
 fn labelled(name: &str, labels: &[(&str, &str)]) -> Registration {
@@ -174,9 +175,11 @@ fn the_next_attempt_goes_on_from_a_snapshot_unless_the_work_was_wrong() {
         let session = stage.register("w", 1, Vec::new());
         stage.submit(targeted(1, 1), vec![plans::task("a", &[])]);
         let holder = stage.start_next("w", session);
-        let work = report(Outcome::Completed).result.expect("a result");
-        let snapshot = WorkerRequest::Snapshot { holder: holder.clone(), work: work.clone() };
-        stage.give(snapshot).expect("kept");
+        let foreign = report(Outcome::Completed).result.expect("a result");
+        let work = WorkResult { base: "a".repeat(40), ..foreign.clone() };
+        let keep = |work| WorkerRequest::Snapshot { holder: holder.clone(), work };
+        assert!(stage.give(keep(foreign)).is_err(), "it stands elsewhere than it was sent");
+        stage.give(keep(work.clone())).expect("kept");
         stage.finish(&holder, outcome.clone()).expect("accepted");
         stage.pass(Duration::from_secs(60));
         let offer = stage.offers()[0];
@@ -184,7 +187,11 @@ fn the_next_attempt_goes_on_from_a_snapshot_unless_the_work_was_wrong() {
         let claim = Claim { request, attempt: offer.0, offer: offer.1, worker, session };
         let Ok(Answer::Granted(grant)) = stage.give(WorkerRequest::Claim(claim)) else { panic!() };
         assert_eq!(grant.snapshot.is_some(), goes_on, "{outcome:?}");
+        let task = stage.world.task(offer.0.task).expect("a task");
+        let from = task.grant().expect("granted").goes_on_from;
+        assert_eq!(from, goes_on.then_some(1), "and which one is known");
         if goes_on {
+            assert!(grant.prompt.contains("## Work in progress"), "{}", grant.prompt);
             assert_eq!(grant.base, Some(work.base), "it stands on its own base");
         }
     };

@@ -34,6 +34,9 @@ pub struct Agent {
     pub max_parallel: Option<u32>,
     /// What the agent's output means (driver `command`).
     pub protocol: Protocol,
+    /// What it needs of the machine that it runs on, as constraints on the labels of workers: `gpu`,
+    /// `!gpu`, `os=linux`, `os!=macos`, `zone in (a, b)`, `memory_gb>=16`.
+    pub needs: Vec<String>,
 }
 
 /// How Kapelle talks to an agent.
@@ -84,6 +87,7 @@ impl Default for Agent {
             kill_grace: HumanDuration::from_secs(20),
             max_parallel: None,
             protocol: Protocol::default(),
+            needs: Vec::new(),
         }
     }
 }

@@ -22,6 +22,9 @@ pub struct Timeouts {
     pub lease_lost_after: HumanDuration,
     /// How often a worker says that it is alive.
     pub heartbeat: HumanDuration,
+    /// How long the agents of a `kapelle worker` may go on once it was told to end (SIGTERM, Ctrl-C).
+    /// Then they are ended, and other workers go on from what they have done.
+    pub drain: HumanDuration,
 }
 
 impl Default for Timeouts {
@@ -33,6 +36,7 @@ impl Default for Timeouts {
             lease_ttl: HumanDuration::from_secs(30),
             lease_lost_after: HumanDuration::from_mins(10),
             heartbeat: HumanDuration::from_secs(5),
+            drain: HumanDuration::from_mins(10),
         }
     }
 }

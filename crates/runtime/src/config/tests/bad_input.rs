@@ -270,7 +270,7 @@ fn variables_and_flags_are_named_in_their_errors() {
     );
     check(
         Sandbox::new().flag("--set", "run..mode", "batch"),
-        "unknown key \"run.\" in --set\nknown here: mode, concurrency, agent, auto_commit, dry_run",
+        "unknown key \"run.\" in --set\nknown here: mode, concurrency, agent, auto_commit, dry_run, snapshot_every, needs",
     );
 }
 
