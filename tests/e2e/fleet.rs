@@ -57,8 +57,19 @@ pub(crate) fn worker_with(
     (script, config): (&str, &str),
     more: &[&str],
 ) -> Running {
+    worker_at(project, nats, (name, &project.around().join(name)), (script, config), more)
+}
+
+/// The same in this place.
+pub(crate) fn worker_at(
+    project: &Project,
+    nats: &NatsServer,
+    (name, place): (&str, &Path),
+    (script, config): (&str, &str),
+    more: &[&str],
+) -> Running {
     let config = format!("{}{config}", agent(script));
-    let words = settle_worker_with(project, &nats.url(), name, &config);
+    let words = settle_at(place, &nats.url(), name, &config);
     project.start(&words.iter().map(String::as_str).chain(more.iter().copied()).collect::<Vec<_>>())
 }
 
@@ -97,7 +108,7 @@ fn utf8(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
 
-fn workers(project: &Project) -> Vec<serde_json::Value> {
+pub(crate) fn workers(project: &Project) -> Vec<serde_json::Value> {
     let listed = project.kapelle(&["workers", "-o", "json"]);
     let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap_or_default();
     listed.as_array().cloned().unwrap_or_default()

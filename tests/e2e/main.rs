@@ -1,5 +1,6 @@
 //! The program as its users run it: whole runs, kills, second terminals, bad input.
 
+mod adoption;
 mod bad_input;
 mod claims;
 mod deploy;

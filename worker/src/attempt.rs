@@ -15,6 +15,7 @@ mod result;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,17 @@ use std::time::Duration;
 use kapelle_bus::WorkerEnd;
 use kapelle_domain::attempt::{Outcome, Report};
 use kapelle_domain::engine::{Answer, Directives, Grant, Holder, WorkerRequest};
+use kapelle_domain::ids::{AttemptId, Timestamp};
 use kapelle_git::{CommitId, Identity, Workspace};
 use kapelle_runtime::clock::Clock;
 use kapelle_runtime::config;
 use kapelle_runtime::telemetry::Chain;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::project::{Project, Source};
 use crate::process::Supervisor;
+use crate::process::keeper::{Keeping, Lease};
 use crate::spool;
 use crate::spool::attempt::{AttemptSpool, Owner};
 use crate::transcript::{Delivery, Transcript};
@@ -59,6 +62,8 @@ pub struct Workshop {
     pub keep: config::KeepWorkspaces,
     /// Starts agents.
     pub supervisor: Arc<Supervisor>,
+    /// How agents outlive the worker; where that isn't set, they die with it.
+    pub keeping: Option<Keeping>,
     /// The executable that plays scripts and other hidden roles.
     pub exe: PathBuf,
     /// The environment of agents, before what is theirs alone.
@@ -80,6 +85,9 @@ pub struct Workshop {
 /// How an attempt is told what is wanted of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Orders {
+    /// When the coordinator was last heard, by this clock.
+    pub(crate) heard: watch::Receiver<Timestamp>,
+    pub(crate) clock: Clock,
     /// Somebody wants something of it: ask what.
     pub(crate) look: Arc<Notify>,
     /// It is somebody else's by now.
@@ -88,6 +96,23 @@ pub(crate) struct Orders {
     pub(crate) hand_over: CancellationToken,
     /// The same at once.
     pub(crate) stop: CancellationToken,
+}
+
+/// How long before its attempts may be lost, at most, an unheard worker ends them.
+const FENCE_MARGIN_MAX: Duration = Duration::from_secs(30);
+
+/// How long an agent may go on without an answered heartbeat, when somebody else may have its attempt
+/// after `lost_after`.
+pub(crate) fn unheard_max(lost_after: Duration) -> Duration {
+    lost_after.saturating_sub((lost_after / 5).min(FENCE_MARGIN_MAX))
+}
+
+impl Orders {
+    /// For how long an agent may live without this worker.
+    pub(crate) fn lease(&self, grant: &Grant) -> Lease {
+        let (heard, clock) = (self.heard.clone(), self.clock.clone());
+        Lease { heard, lasts: unheard_max(grant.lost_after), clock }
+    }
 }
 
 /// What the parts of an attempt share.
@@ -99,18 +124,24 @@ pub(crate) struct Desk<'a, B> {
     pub(crate) project: &'a Project,
     pub(crate) orders: &'a Orders,
     pub(crate) transcript: Transcript,
+    /// The directory of its spool.
+    pub(crate) place: PathBuf,
 }
 
 impl<B> Desk<'_, B> {
     /// Names the attempt on disk and in the marks of its processes.
     pub(crate) fn slug(&self) -> String {
-        let attempt = self.grant.attempt;
-        format!("{}-t{}-{}", attempt.task.run, attempt.task.index, attempt.number)
+        slug(self.grant.attempt)
     }
 
     pub(crate) fn marker(&self) -> String {
         format!("{}{}", self.workshop.marker, self.slug())
     }
+}
+
+/// Names an attempt on disk and in the marks of its processes.
+pub(crate) fn slug(attempt: AttemptId) -> String {
+    format!("{}-t{}-{}", attempt.task.run, attempt.task.index, attempt.number)
 }
 
 /// What an attempt has come to.
@@ -153,13 +184,46 @@ pub(crate) async fn run<B: WorkerEnd>(
             return Made { report, delivery: None };
         }
     };
+    if workshop.keeping.is_some()
+        && let Err(error) = spool.keep_grant(grant)
+    {
+        tracing::warn!(error = %Chain(&error), "an agent would not be gone on with after a restart");
+    }
+    begin(bus, holder, grant, workshop, orders, (spool, None)).await
+}
+
+/// Goes on with an attempt whose agent has outlived its worker.
+pub(crate) async fn adopt<B: WorkerEnd>(
+    bus: &B,
+    holder: &Holder,
+    grant: &Grant,
+    workshop: &Workshop,
+    orders: &Orders,
+    (spool, keeper): (AttemptSpool, UnixStream),
+) -> Made {
+    begin(bus, holder, grant, workshop, orders, (spool, Some(keeper))).await
+}
+
+async fn begin<B: WorkerEnd>(
+    bus: &B,
+    holder: &Holder,
+    grant: &Grant,
+    workshop: &Workshop,
+    orders: &Orders,
+    (spool, keeper): (AttemptSpool, Option<UnixStream>),
+) -> Made {
+    let place = spool.directory().to_owned();
     let (transcript, delivery) =
         Transcript::begin(bus.clone(), holder.clone(), workshop.clock.clone(), spool);
     let report = match workshop.source.open(grant).await {
         Ok(project) => {
             let transcript = transcript.clone();
             let project = &*project;
-            make(&Desk { bus, holder, grant, workshop, project, orders, transcript }).await
+            let desk = Desk { bus, holder, grant, workshop, project, orders, transcript, place };
+            match keeper {
+                None => make(&desk).await,
+                Some(keeper) => go_on(&desk, keeper).await,
+            }
         }
         Err(report) => {
             transcript.say(&report.summary);
@@ -181,17 +245,46 @@ async fn make<B: WorkerEnd>(desk: &Desk<'_, B>) -> Option<Report> {
         }
     };
     let work = agent::run(desk, agent, &directory, &workspace).await;
+    conclude(desk, work, directory, &workspace).await
+}
+
+/// Goes on with an agent that is at work. Without what it is configured as, it is left to its end.
+async fn go_on<B: WorkerEnd>(desk: &Desk<'_, B>, keeper: UnixStream) -> Option<Report> {
+    let agent = desk.workshop.agents.get(&*desk.grant.agent)?;
+    let base = CommitId::new(desk.grant.base.as_deref().unwrap_or_default()).ok()?;
+    let directory = desk.workshop.workspaces.join(desk.slug());
+    let workspace = Workspace::at(&directory, base);
+    let work = agent::adopt(desk, agent, keeper, &workspace).await;
+    conclude(desk, work, directory, &workspace).await
+}
+
+/// Makes a report of what has become of the agent, and writes it to disk.
+async fn conclude<B: WorkerEnd>(
+    desk: &Desk<'_, B>,
+    work: agent::Work,
+    directory: PathBuf,
+    workspace: &Workspace,
+) -> Option<Report> {
+    let mut link = None;
     let report = match work {
-        agent::Work::Ended(ended) if ended.is_handed_over() => {
-            Some(result::handed_over(desk, &workspace, ended).await)
+        agent::Work::Ended(mut ended) => {
+            link = ended.link.take();
+            Some(if ended.is_handed_over() {
+                result::handed_over(desk, workspace, ended).await
+            } else {
+                result::of(desk, workspace, ended).await
+            })
         }
-        agent::Work::Ended(ended) => Some(result::of(desk, &workspace, ended).await),
         agent::Work::Impossible(report) => Some(report),
         agent::Work::Abandoned => None,
     };
     if let Some(report) = &report {
         desk.transcript.keep_report(report.clone()).await;
         progress::forget(desk, report);
+    }
+    // Until here another worker could have done it again.
+    if let Some(link) = link {
+        link.bye().await;
     }
     clean_up(desk, directory, report.as_ref()).await;
     report

@@ -11,6 +11,9 @@
 
 mod contact;
 mod ending;
+mod survivors;
+
+pub use survivors::marks;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,9 +31,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, Orders, Workshop};
-use crate::spool::attempt::{Found, take_over};
+use crate::spool::attempt::Found;
 use contact::Contact;
 use ending::LATE_TRANSCRIPTS_MAX;
+use survivors::Survivor;
 
 /// The wait before a request that was not recorded is repeated, doubled up to the second.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -38,8 +42,11 @@ const REPEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 /// How long a worker that is to stop at once tries to be heard.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// How long before its attempts may be lost, at most, an unheard worker ends them.
-const FENCE_MARGIN_MAX: Duration = Duration::from_secs(30);
+/// How many heartbeats go into a lease, at least.
+const LEASE_BEATS: u32 = 4;
+
+/// How long a worker that was replaced waits for its agents to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How many offers it waits for at once, at most: more would not come any faster.
 const WAITING_MAX: u32 = 64;
@@ -84,6 +91,11 @@ struct Session<B> {
     worker: WorkerId,
     epoch: SessionEpoch,
     held: Mutex<BTreeMap<AttemptId, Arc<Live>>>,
+    /// When the last request was sent that the coordinator has answered, by `clock`.
+    heard: watch::Sender<Timestamp>,
+    clock: Clock,
+    /// How often it proves its life, unless a lease is too short for that.
+    heartbeat: Duration,
     /// What it may take offers of.
     classes: watch::Sender<Arc<[Class]>>,
     /// Prove life now.
@@ -121,17 +133,29 @@ impl<B: WorkerEnd> Worker<B> {
         drain: CancellationToken,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let mut found = self.find().await;
+        let (mut found, survivors) = self.find().await;
         let (session, standing) = self.register(&stop).await?;
         let session = Arc::new(session);
         let slots = usize::try_from(self.registration.slots).unwrap_or(usize::MAX);
         let slots = Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS)));
         let mut services = JoinSet::new();
         services.spawn(listen(Arc::clone(&session)));
-        let clock = self.workshop.clock.clone();
-        services.spawn(beat(Arc::clone(&session), self.heartbeat, clock));
+        services.spawn(beat(Arc::clone(&session)));
         ending::settle_the_past(&session, &mut found, &standing.verdicts).await;
         let mut attempts: JoinSet<()> = JoinSet::new();
+        for survivor in survivors {
+            let slot = Arc::clone(&slots).try_acquire_owned().ok();
+            let verdict = survivors::verdict(&survivor, &standing.verdicts);
+            let (session, workshop) = (Arc::clone(&session), Arc::clone(&self.workshop));
+            attempts.spawn(survivors::go_on(
+                session,
+                survivor,
+                verdict,
+                workshop,
+                stop.clone(),
+                slot,
+            ));
+        }
         for found in found {
             // The coordinator counts what is reported as held until it has the report.
             let slot =
@@ -174,22 +198,28 @@ impl<B: WorkerEnd> Worker<B> {
             // An operator's order to drain has no end of its own.
             let within = self.drain_within.filter(|_| drain.is_cancelled());
             self.finish(&session, &mut attempts, within, &stop).await;
+        } else {
+            abandon(&session, attempts, &ended).await;
         }
         ended
     }
 
-    /// Takes over what earlier processes have left. What is finished belongs to the inventory.
-    async fn find(&mut self) -> Vec<Found> {
+    /// Takes over what earlier processes have left. What is finished belongs to the inventory, and
+    /// so do the agents that are still at work.
+    async fn find(&mut self) -> (Vec<Found>, Vec<Survivor>) {
         let (root, quota) = (self.workshop.spools.clone(), self.workshop.spool_quota());
         let now = Timestamp(self.workshop.clock.now());
-        let taken = tokio::task::spawn_blocking(move || take_over(&root, quota, now)).await;
-        let found = taken.unwrap_or_default();
+        let taken = tokio::task::spawn_blocking(move || survivors::find(&root, quota, now)).await;
+        let (found, survivors) = taken.unwrap_or_default();
         let finished = found.iter().filter(|found| found.report.is_some());
-        self.registration.inventory.extend(finished.map(|found| found.spool.owner().held()));
-        found
+        let held = finished.map(|found| found.spool.owner().held());
+        let held = held.chain(survivors.iter().map(Survivor::held));
+        self.registration.inventory = held.collect();
+        (found, survivors)
     }
 
     async fn register(&self, stop: &CancellationToken) -> Result<(Session<B>, Standing), Error> {
+        let asked_at = Timestamp(self.workshop.clock.now());
         let request = WorkerRequest::Register(self.registration.clone());
         match ask(&self.bus, request, stop).await? {
             Ok(Answer::Registered { session, standing }) => {
@@ -198,6 +228,9 @@ impl<B: WorkerEnd> Worker<B> {
                     worker: self.registration.worker.clone(),
                     epoch: session,
                     held: Mutex::default(),
+                    heard: watch::Sender::new(asked_at),
+                    clock: self.workshop.clock.clone(),
+                    heartbeat: self.heartbeat,
                     classes: watch::Sender::new(standing.classes.clone().into()),
                     hailed: Notify::new(),
                     late: Semaphore::new(LATE_TRANSCRIPTS_MAX),
@@ -301,6 +334,10 @@ async fn take<B: WorkerEnd>(
             drop(slot);
             return taken.hand_back(retry_after).await;
         }
+        // Said of this worker, not of the offer.
+        Ok(Err(Rejection::SupersededSession { .. } | Rejection::UnknownWorker { .. })) => {
+            return taken.hand_back(Duration::ZERO).await;
+        }
         // Somebody else was faster, or the offer is of the past: both are normal.
         Ok(Ok(_) | Err(_)) => return taken.settle().await,
         Err(_) => return taken.hand_back(Duration::ZERO).await,
@@ -327,10 +364,23 @@ impl<B> Session<B> {
         let holder = self.holder(attempt, fence);
         let look = Arc::new(Notify::new());
         let (fenced, hand_over) = (CancellationToken::new(), self.hand_over.clone());
-        let orders = Orders { look, fenced, hand_over, stop };
+        let (heard, clock) = (self.heard.subscribe(), self.clock.clone());
+        let orders = Orders { heard, clock, look, fenced, hand_over, stop };
         let live = Live { holder: holder.clone(), orders: orders.clone(), lost_after };
         self.held().insert(attempt, Arc::new(live));
+        if attempt::unheard_max(lost_after) / LEASE_BEATS < self.heartbeat {
+            // The wait for the next heartbeat may be longer than this one can bear.
+            self.hailed.notify_one();
+        }
         (holder, orders)
+    }
+
+    /// How often it proves its life: often enough for the shortest of its leases, which are the
+    /// runs' to set.
+    fn beats_every(&self) -> Duration {
+        let held = self.held();
+        let leases = held.values().map(|live| attempt::unheard_max(live.lost_after) / LEASE_BEATS);
+        leases.fold(self.heartbeat, Duration::min)
     }
 
     fn held(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, Arc<Live>>> {
@@ -341,6 +391,22 @@ impl<B> Session<B> {
     fn live(&self, attempt: AttemptId) -> Option<Arc<Live>> {
         self.held().get(&attempt).cloned()
     }
+}
+
+/// Lets go of everything because the session is over. Agents are left to the next session or the next
+/// process; those of a worker whose name another one has taken are ended.
+async fn abandon<B>(session: &Session<B>, mut attempts: JoinSet<()>, ended: &Result<(), Error>) {
+    session.ending.cancel();
+    if matches!(ended, Err(Error::Superseded(_))) {
+        for live in session.held().values() {
+            live.orders.fenced.cancel();
+        }
+        let all = async { while attempts.join_next().await.is_some() {} };
+        if tokio::time::timeout(ENDED_WITHIN, all).await.is_err() {
+            tracing::warn!("agents of a worker that was replaced take long to end");
+        }
+    }
+    attempts.shutdown().await;
 }
 
 /// Passes pokes on to the attempts that they are for.
@@ -362,19 +428,16 @@ async fn listen<B: WorkerEnd>(session: Arc<Session<B>>) -> Result<(), Error> {
 }
 
 /// Proves life, and follows the verdicts that come back.
-async fn beat<B: WorkerEnd>(
-    session: Arc<Session<B>>,
-    every: Duration,
-    clock: Clock,
-) -> Result<(), Error> {
-    let mut contact = Contact::new(Timestamp(clock.now()), every);
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn beat<B: WorkerEnd>(session: Arc<Session<B>>) -> Result<(), Error> {
+    let clock = session.clock.clone();
+    let mut contact = Contact::new(*session.heard.borrow(), session.heartbeat);
+    let mut wait = Duration::ZERO;
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(wait) => {}
             () = session.hailed.notified() => {}
         }
+        wait = session.beats_every();
         fence_the_unheard(&session, contact.silence(Timestamp(clock.now())));
         let held: Vec<Held> = session
             .held()
@@ -387,6 +450,7 @@ async fn beat<B: WorkerEnd>(
         let sent_at = Timestamp(clock.now());
         match session.bus.request(request).await {
             Ok(Ok(Answer::Heard(Standing { verdicts, classes, duty }))) => {
+                session.heard.send_replace(sent_at);
                 contact.heard(sent_at).into_iter().for_each(|news| news.tell(None));
                 if duty == Duty::Draining {
                     session.drained.cancel();
@@ -423,7 +487,7 @@ async fn beat<B: WorkerEnd>(
 impl Live {
     /// How long the worker may go unheard before it ends the attempt itself.
     fn patience(&self) -> Duration {
-        self.lost_after.saturating_sub((self.lost_after / 5).min(FENCE_MARGIN_MAX))
+        attempt::unheard_max(self.lost_after)
     }
 }
 

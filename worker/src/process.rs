@@ -22,6 +22,8 @@
 //!   subreaper that hunts down its descendants; then a shim that is itself killed leaves them
 //!   behind, and [`sweep_strays`] finds them by the mark in their environment.
 //!
+//! An agent that is to outlive its worker has somebody else hold the lifeline: see [`keeper`].
+//!
 //! How the agent ended comes as a report over the control socket, so that no exit code of the
 //! agent can be mistaken for a failure of ours.
 //!
@@ -35,11 +37,13 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod control;
 mod descendants;
 mod init;
+pub mod keeper;
 mod namespace;
 mod output;
 mod shim;
@@ -53,7 +57,7 @@ pub use control::{Process, Stopper};
 pub use output::{GapReason, Output, OutputStream};
 pub use stdin::StdinWriter;
 pub use stop::{StopLadder, StopMode};
-pub use strays::{Sweep, sweep_strays};
+pub use strays::{Sweep, sweep_strays, sweep_strays_but};
 pub use supervisor::Supervisor;
 
 /// Environment variable that marks every process of a supervised tree; its value is
@@ -74,6 +78,10 @@ const INIT_ROLE: &str = "__init";
 pub fn supervisor_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let args: Vec<OsString> = args.into_iter().take(5).collect();
     let text = |index: usize| args.get(index).and_then(|arg| arg.to_str());
+    if text(1) == Some(keeper::ROLE) {
+        let directory = args.get(2).map(PathBuf::from);
+        return Some(directory.map_or(ExitCode::from(2), |directory| keeper::main(&directory)));
+    }
     let role = text(1).filter(|role| [SHIM_ROLE, INIT_ROLE].contains(role))?;
     let Some(Ok(containment)) = text(2).map(Containment::from_str) else {
         return Some(ExitCode::from(2));
@@ -89,7 +97,7 @@ pub fn supervisor_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitC
 }
 
 /// By what means a process tree is held together, strongest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Containment {
     /// A PID namespace of its own. The kernel kills all of it when its first process ends.
     PidNamespace,
@@ -177,7 +185,7 @@ impl ProcessSpec {
 }
 
 /// What a process reads on its standard input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stdin {
     /// Nothing: end of file at once.
     Closed,
@@ -188,7 +196,7 @@ pub enum Stdin {
 }
 
 /// How the agent process itself ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ended {
     /// It exited with this code.
     Code(i32),
@@ -201,7 +209,7 @@ pub enum Ended {
 
 /// The end of a process tree. No process of it is alive, except those counted in
 /// [`survivors_left`](Self::survivors_left).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// How the agent ended.
     pub ended: Ended,
@@ -281,6 +289,14 @@ pub enum Error {
         /// The program that was to be started.
         program: OsString,
         /// What the system said.
+        source: io::Error,
+    },
+    /// The keeper of a process could not be started, or is not understood.
+    #[error("cannot keep {}", program.display())]
+    Keeper {
+        /// The program that is kept.
+        program: OsString,
+        /// What went wrong.
         source: io::Error,
     },
     /// The process does not read its input any more.

@@ -1,6 +1,7 @@
 //! The agent's process: what it is told, what it says, and how it ends.
 
 use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use kapelle_domain::words::plural;
 use kapelle_git::Workspace;
 use kapelle_runtime::config::{self, Driver, PromptDelivery, Protocol};
 use kapelle_runtime::telemetry::Chain;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::{self, Progress};
 use super::{Desk, ladder, look};
 use crate::agent_line::{self, Activity, AgentLine, EndOutcome, FailureKind};
+use crate::process::keeper::{self, Adopted, Link};
 use crate::process::{self, Exit, Output, OutputStream, Process, ProcessSpec, Stdin, StopLadder};
 
 /// Longer than any attempt.
@@ -35,6 +38,8 @@ pub(crate) enum Work {
 
 /// How the agent ended.
 pub(crate) struct AgentEnd {
+    /// What is to be let go of once it is known on disk what has come of it.
+    pub(crate) link: Option<Link>,
     pub(crate) exit: Exit,
     pub(crate) stopped: Option<Stopped>,
     pub(crate) usage: Usage,
@@ -45,11 +50,21 @@ pub(crate) struct AgentEnd {
 }
 
 /// An agent's own judgment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Word {
     pub(crate) outcome: EndOutcome,
     /// Whose fault a failure is.
     pub(crate) blames: Option<FailureKind>,
+}
+
+/// What has to be known of a conversation when another worker goes on with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Memory {
+    usage: Usage,
+    last_words: String,
+    word: Option<Word>,
+    /// Commands that were written and not yet acknowledged.
+    told: Vec<CommandSeq>,
 }
 
 /// Why we ended it.
@@ -82,8 +97,8 @@ pub(crate) async fn run<B: WorkerEnd>(
         }
     };
     let by_line = has_prompt_by_line(agent);
-    let process = match desk.workshop.supervisor.spawn(spec).await {
-        Ok(process) => process,
+    let (process, link) = match start(desk, spec).await {
+        Ok(started) => started,
         Err(error) => return Work::Impossible(not_started(&error)),
     };
     desk.transcript.say(&format!(
@@ -95,15 +110,69 @@ pub(crate) async fn run<B: WorkerEnd>(
         // Whoever has ended without reading it has an exit code that says more than we could.
         drop(stdin.line(&agent_line::prompt(&desk.grant.prompt)).await);
     }
+    accompany(desk, Conversation::new(desk, agent, process, link), workspace).await
+}
+
+/// Goes on with an agent whose worker is gone.
+pub(crate) async fn adopt<B: WorkerEnd>(
+    desk: &Desk<'_, B>,
+    agent: &config::Agent,
+    keeper: UnixStream,
+    workspace: &Workspace,
+) -> Work {
+    let adopted = keeper::adopt(keeper, &desk.marker(), desk.orders.lease(desk.grant)).await;
+    let (process, link, adopted) = match adopted {
+        Ok(adopted) => adopted,
+        Err(error) => {
+            let summary = format!("its agent could not be taken over: {}", Chain(&error));
+            return Work::Impossible(Report::stated(Outcome::Infrastructure, summary));
+        }
+    };
+    desk.transcript.say("its worker was started again; the agent has gone on");
+    let mut conversation = Conversation::new(desk, agent, process, Some(link));
+    conversation.recall(adopted);
+    accompany(desk, conversation, workspace).await
+}
+
+async fn start<B>(
+    desk: &Desk<'_, B>,
+    spec: ProcessSpec,
+) -> Result<(Process, Option<Link>), process::Error> {
+    match &desk.workshop.keeping {
+        None => Ok((desk.workshop.supervisor.spawn(spec).await?, None)),
+        Some(keeping) => {
+            let lease = desk.orders.lease(desk.grant);
+            let (process, link) = keeper::start(keeping, &desk.place, &spec, lease).await?;
+            Ok((process, Some(link)))
+        }
+    }
+}
+
+/// Says that the agent runs, and stays with it to its end.
+async fn accompany<B: WorkerEnd>(
+    desk: &Desk<'_, B>,
+    mut conversation: Conversation<'_, '_, B>,
+    workspace: &Workspace,
+) -> Work {
     let started = WorkerRequest::Started(desk.holder.clone());
     match crate::daemon::ask(desk.bus, started, &desk.orders.stop).await {
         Ok(Ok(_)) => {}
-        // The grant is of the past; dropping the process ends it.
-        Ok(Err(_)) | Err(_) => return Work::Abandoned,
+        // The grant is of the past.
+        Ok(Err(_)) | Err(_) => {
+            conversation.process.stop(StopLadder::KILL);
+            conversation.process.wait().await;
+            conversation.let_go().await;
+            return Work::Abandoned;
+        }
     }
-    let ended = Conversation::new(desk, agent, process).hold(workspace).await;
+    let ended = conversation.hold(workspace).await;
     match ended.stopped {
-        Some(Stopped::Abandoned) => Work::Abandoned,
+        Some(Stopped::Abandoned) => {
+            if let Some(link) = ended.link {
+                link.bye().await;
+            }
+            Work::Abandoned
+        }
         Some(Stopped::TimedOut | Stopped::Cancelled | Stopped::HandedOver) | None => {
             Work::Ended(ended)
         }
@@ -195,6 +264,21 @@ fn has_prompt_by_line(agent: &config::Agent) -> bool {
     }
 }
 
+/// Ticks that begin after the first time and never come closer together.
+fn every(time: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + time, time);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
+}
+
+/// A stop ladder for a worker that can't wait.
+fn hurried(agent: &config::Agent) -> StopLadder {
+    let mut ladder = ladder(agent);
+    ladder.kill_after = ladder.kill_after.min(Duration::from_secs(5));
+    ladder.terminate_after = Some(Duration::ZERO);
+    ladder
+}
+
 /// What comes of something that may be under way; waits for ever while nothing is.
 async fn next<F: Future + Unpin>(under_way: &mut Option<F>) -> F::Output {
     match under_way {
@@ -208,48 +292,74 @@ struct Conversation<'d, 'a, B> {
     desk: &'d Desk<'a, B>,
     agent: &'d config::Agent,
     process: Process,
-    usage: Usage,
-    last_words: String,
-    word: Option<Word>,
+    /// Where the process outlives this worker.
+    link: Option<Link>,
+    memory: Memory,
+    /// What the next worker would be told.
+    remembered: Memory,
+    /// How long it ran under earlier workers.
+    ran_before: Duration,
     stopped: Option<Stopped>,
     /// Since when its processes stand still, while they do.
     frozen_since: Option<tokio::time::Instant>,
     /// How long they stood still that no limit was moved for yet.
     stood_still: Duration,
-    /// Commands that were written and not yet acknowledged.
-    told: Vec<CommandSeq>,
 }
 
 impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
-    fn new(desk: &'d Desk<'a, B>, agent: &'d config::Agent, process: Process) -> Self {
+    fn new(
+        desk: &'d Desk<'a, B>,
+        agent: &'d config::Agent,
+        process: Process,
+        link: Option<Link>,
+    ) -> Self {
         Self {
             desk,
             agent,
             process,
-            usage: Usage::default(),
-            last_words: String::new(),
-            word: None,
+            link,
+            memory: Memory::default(),
+            remembered: Memory::default(),
+            ran_before: Duration::ZERO,
             stopped: None,
             frozen_since: None,
             stood_still: Duration::ZERO,
-            told: Vec::new(),
+        }
+    }
+
+    /// Goes on where another worker was.
+    fn recall(&mut self, adopted: Adopted) {
+        let memory = adopted.memory.and_then(|text| serde_json::from_str(&text).ok());
+        self.memory = memory.unwrap_or_default();
+        self.remembered = self.memory.clone();
+        self.ran_before = adopted.running;
+        self.frozen_since = adopted.frozen.then(tokio::time::Instant::now);
+    }
+
+    /// What was printed last is on disk.
+    async fn taken(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let is_new = self.memory != self.remembered;
+        let memory = is_new.then(|| serde_json::to_string(&self.memory).ok()).flatten();
+        self.remembered.clone_from(&self.memory);
+        link.taken(memory).await;
+    }
+
+    async fn let_go(self) {
+        if let Some(link) = self.link {
+            link.bye().await;
         }
     }
 
     async fn hold(mut self, workspace: &Workspace) -> AgentEnd {
         let own = self.desk.workshop.agent_limit.unwrap_or(self.agent.timeout.0);
         let limit = own.min(self.desk.grant.timeout);
-        let deadline = tokio::time::sleep(limit);
+        let deadline = tokio::time::sleep(limit.saturating_sub(self.ran_before));
         tokio::pin!(deadline);
         let silence = tokio::time::sleep(self.desk.workshop.silence.unwrap_or(FOREVER));
         tokio::pin!(silence);
         let (desk, orders) = (self.desk, self.desk.orders);
-        let every = desk.workshop.snapshot_every;
-        let mut snapshots = tokio::time::interval_at(
-            tokio::time::Instant::now() + every.unwrap_or(FOREVER),
-            every.unwrap_or(FOREVER),
-        );
-        snapshots.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut snapshots = every(desk.workshop.snapshot_every.unwrap_or(FOREVER));
         let over = CancellationToken::new();
         let mut keeping = None;
         let mut progress = Progress::default();
@@ -261,6 +371,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                         let quiet = self.desk.workshop.silence.unwrap_or(FOREVER);
                         silence.as_mut().reset(tokio::time::Instant::now() + quiet);
                         self.hear(output).await;
+                        self.taken().await;
                     }
                     None => break,
                 },
@@ -290,10 +401,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                 }
                 () = orders.stop.cancelled(), if !hurries => {
                     hurries = true;
-                    let mut quick = ladder(self.agent);
-                    quick.kill_after = quick.kill_after.min(Duration::from_secs(5));
-                    quick.terminate_after = Some(Duration::ZERO);
-                    self.end(self.stopped.unwrap_or(Stopped::HandedOver), quick);
+                    self.end(self.stopped.unwrap_or(Stopped::HandedOver), hurried(self.agent));
                 }
                 _ = snapshots.tick(), if keeping.is_none() && self.is_undisturbed() => {
                     let known = std::mem::take(&mut progress);
@@ -308,8 +416,12 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             keeping.await;
         }
         let exit = self.process.wait().await;
-        let Self { stopped, usage, last_words, word, .. } = self;
-        AgentEnd { exit, stopped, usage, last_words, word }
+        if self.stopped.is_none() && exit.stopped.is_some() {
+            // Its keeper did, because this worker was frozen for too long.
+            self.stopped = Some(Stopped::HandedOver);
+        }
+        let Self { stopped, link, memory: Memory { usage, last_words, word, .. }, .. } = self;
+        AgentEnd { link, exit, stopped, usage, last_words, word }
     }
 
     /// Whether the agent works.
@@ -333,7 +445,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
         }
         self.freeze(wanted.paused).await;
         for command in wanted.commands {
-            if self.told.contains(&command.seq) {
+            if self.memory.told.contains(&command.seq) {
                 continue;
             }
             match command.kind {
@@ -341,12 +453,12 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
                 // The directives themselves say what is wanted.
                 CommandKind::Stop | CommandKind::Restart | CommandKind::Redirect { .. } => continue,
                 CommandKind::Ping => {
-                    self.told.push(command.seq);
+                    self.memory.told.push(command.seq);
                     self.answer(command.seq, CommandAnswer::Applied).await;
                     continue;
                 }
                 CommandKind::Pause | CommandKind::Resume => {
-                    self.told.push(command.seq);
+                    self.memory.told.push(command.seq);
                     let wanted = command.kind == CommandKind::Pause;
                     let answer = if self.frozen_since.is_some() == wanted {
                         CommandAnswer::Applied
@@ -364,7 +476,7 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             let line = agent_line::feedback(command.seq.0, &command.text);
             if stdin.line(&line).await.is_ok() {
                 self.desk.transcript.say(&format!("told the agent: {}", command.text));
-                self.told.push(command.seq);
+                self.memory.told.push(command.seq);
             }
         }
     }
@@ -416,7 +528,8 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
             Some(line) => self.understand(line).await,
             None => {
                 if !text.trim().is_empty() {
-                    kapelle_domain::prompt::head(&text, 500).clone_into(&mut self.last_words);
+                    kapelle_domain::prompt::head(&text, 500)
+                        .clone_into(&mut self.memory.last_words);
                 }
                 self.desk.transcript.line(lane, &text);
             }
@@ -425,18 +538,18 @@ impl<'d, 'a, B: WorkerEnd> Conversation<'d, 'a, B> {
 
     async fn understand(&mut self, line: AgentLine) {
         match &line {
-            AgentLine::Usage(usage) => self.usage = self.usage.plus(*usage),
+            AgentLine::Usage(usage) => self.memory.usage = self.memory.usage.plus(*usage),
             AgentLine::Ack { id } => {
                 let seq = CommandSeq(*id);
-                if self.told.contains(&seq) {
+                if self.memory.told.contains(&seq) {
                     self.answer(seq, CommandAnswer::Applied).await;
                 }
             }
-            AgentLine::Message { text } => text.clone_into(&mut self.last_words),
+            AgentLine::Message { text } => text.clone_into(&mut self.memory.last_words),
             AgentLine::Other(Activity::End { outcome, kind, text }) => {
-                self.word = Some(Word { outcome: *outcome, blames: *kind });
+                self.memory.word = Some(Word { outcome: *outcome, blames: *kind });
                 if let Some(text) = text {
-                    text.clone_into(&mut self.last_words);
+                    text.clone_into(&mut self.memory.last_words);
                 }
             }
             AgentLine::Other(

@@ -91,6 +91,7 @@ impl Stage {
             output_bytes: config::Limits::default().output_bytes.0,
             keep: config::KeepWorkspaces::Never,
             supervisor,
+            keeping: None,
             exe: "/nonexistent".into(),
             environment: BTreeMap::new(),
             workspaces: state.join("work"),

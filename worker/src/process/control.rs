@@ -18,7 +18,7 @@ use super::{Containment, Ended, Exit, ProcessSpec, Stdin, strays};
 
 /// How long a shim may take to report the end of a tree after it was told to kill it. It gives up
 /// on what cannot be killed before that.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a tree may take to be frozen, or to go on.
 const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
@@ -41,7 +41,34 @@ pub struct Process {
     _tasks: JoinSet<()>,
 }
 
+/// Our ends of a process that somebody else holds the lifeline of.
+pub(super) struct Remote {
+    pub(super) output: mpsc::Receiver<Output>,
+    pub(super) stdin: Option<StdinWriter>,
+    pub(super) containment: Containment,
+    pub(super) supervisor_id: Option<u32>,
+    pub(super) schedule: watch::Sender<Schedule>,
+    pub(super) frozen: watch::Receiver<bool>,
+    pub(super) exit: oneshot::Receiver<Exit>,
+}
+
 impl Process {
+    /// One that goes on when this is dropped.
+    pub(super) fn remote(remote: Remote) -> Self {
+        let Remote { output, stdin, containment, supervisor_id, schedule, frozen, exit } = remote;
+        Self {
+            output,
+            stdin,
+            containment,
+            supervisor_id,
+            stopper: Stopper(schedule),
+            frozen,
+            exit,
+            ended: None,
+            _tasks: JoinSet::new(),
+        }
+    }
+
     pub(super) fn new(started: Started, spec: ProcessSpec) -> Self {
         let Started { mut control, stdin: pipe } = started;
         let mut tasks = JoinSet::new();
@@ -120,10 +147,20 @@ impl Process {
         self.stopper.clone()
     }
 
+    /// Whether its processes stand still, as it changes.
+    pub(super) fn frozen(&self) -> watch::Receiver<bool> {
+        self.frozen.clone()
+    }
+
+    /// As [`freeze`](Self::freeze), without waiting.
+    pub(super) fn ask_to_freeze(&self, frozen: bool) {
+        self.stopper.0.send_modify(|schedule| schedule.frozen = frozen);
+    }
+
     /// Stops every process of the tree where it stands, or lets them go on. Whether that is how they
     /// are now. A tree that is being stopped for good goes on to its end all the same.
     pub async fn freeze(&mut self, frozen: bool) -> bool {
-        self.stopper.0.send_modify(|schedule| schedule.frozen = frozen);
+        self.ask_to_freeze(frozen);
         let reached = self.frozen.wait_for(|now| *now == frozen);
         matches!(timeout(FREEZE_PATIENCE, reached).await, Ok(Ok(_)))
     }
@@ -307,7 +344,7 @@ impl AgentEnd {
     }
 }
 
-async fn wait_until(at: Option<Instant>) {
+pub(super) async fn wait_until(at: Option<Instant>) {
     if let Some(at) = at {
         sleep_until(at).await;
     }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use memchr::{memchr, memchr_iter};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +27,7 @@ const READ_BYTES: usize = 64 * 1024;
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Where a line was written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputStream {
     /// Standard output.
     Stdout,
@@ -35,7 +36,7 @@ pub enum OutputStream {
 }
 
 /// A piece of output. The order is kept within a stream, and only roughly between the two.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
     /// A line without its end (`\n` or `\r\n`). Bytes that are not UTF-8 are replaced.
     Line {
@@ -60,7 +61,7 @@ pub enum Output {
 }
 
 /// Why output is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GapReason {
     /// The process printed more than [`output_limit`](super::ProcessSpec::output_limit).
     OverLimit,

@@ -34,7 +34,16 @@ pub struct Sweep {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn sweep_strays(prefix: &str) -> Result<Sweep, Error> {
-    sweep(|mark| mark.starts_with(prefix.as_bytes()))
+    sweep_strays_but(prefix, &[])
+}
+
+/// The same, but for the trees with these markers, which may be running.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn sweep_strays_but(prefix: &str, spared: &[String]) -> Result<Sweep, Error> {
+    let is_spared = |mark: &[u8]| spared.iter().any(|spared| spared.as_bytes() == mark);
+    sweep(|mark| mark.starts_with(prefix.as_bytes()) && !is_spared(mark))
 }
 
 /// The same for one tree, whose marker is known in full.

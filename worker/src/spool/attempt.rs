@@ -4,6 +4,8 @@
 //! <root>/r-1-t0-1-f3/     the attempt r-1/t0#1 under fence 3
 //!   attempt.json          who holds what: the first file, never changed
 //!   *.seg, …              the transcript: a record for each line, so a record's number is its line's
+//!   grant.json            the grant, where agents may outlive the worker: what another one needs
+//!   keeper                the socket of whoever keeps the agent, where it may
 //!   report.json           the final report and whose it is; durable before it is sent
 //! ```
 //!
@@ -35,6 +37,7 @@ const VERSION: u32 = 1;
 
 const OWNER: &str = "attempt.json";
 const REPORT: &str = "report.json";
+const GRANT: &str = "grant.json";
 
 /// Of the quota, what only the line may take that says how many others were left out.
 const RESERVE_BYTES: u64 = 4 * 1024;
@@ -129,6 +132,8 @@ pub struct Found {
     pub spool: AttemptSpool,
     /// The final report, if the attempt got that far.
     pub report: Option<Report>,
+    /// What the agent was granted, if it is still at work.
+    pub at_work: Option<Grant>,
 }
 
 impl AttemptSpool {
@@ -160,6 +165,25 @@ impl AttemptSpool {
         write(&path, &document).map_err(failed("writing", &path))?;
         let (records, _) = Spool::open(&dir, limits(quota_bytes))?;
         Ok(Self { dir, owner, records, quota_bytes, left_out: None })
+    }
+
+    /// Writes down what another worker needs to go on with the agent. It needs not survive a power
+    /// failure, which the agent doesn't either.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn keep_grant(&self, grant: &Grant) -> Result<(), Error> {
+        let path = self.dir.join(GRANT);
+        let mut options = OpenOptions::new();
+        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(&serde_json::to_vec(grant)?));
+        written.map_err(failed("writing", &path))
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.dir
     }
 
     /// Whose it is.
@@ -386,13 +410,19 @@ pub fn reported(root: &Path) -> Vec<Reported> {
 
 /// Takes over the spools in `root` that earlier processes have left, those with a report first.
 /// One that another process has open is that one's; one that can't be read stays, with a warning.
+/// `is_at_work` says of a directory whether its agent is.
 #[must_use]
-pub fn take_over(root: &Path, quota_bytes: u64, now: Timestamp) -> Vec<Found> {
+pub fn take_over(
+    root: &Path,
+    quota_bytes: u64,
+    now: Timestamp,
+    is_at_work: impl Fn(&Path) -> bool,
+) -> Vec<Found> {
     let mut dirs = directories(root);
     dirs.sort_by_key(|dir| !dir.join(REPORT).exists());
     let mut found = Vec::new();
     for dir in dirs.into_iter().take(FOUND_MAX) {
-        match open(&dir, quota_bytes, now) {
+        match open(&dir, quota_bytes, now, is_at_work(&dir)) {
             Ok(taken) => found.extend(taken),
             Err(Error::Locked { .. }) => {}
             Err(error) => {
@@ -404,7 +434,12 @@ pub fn take_over(root: &Path, quota_bytes: u64, now: Timestamp) -> Vec<Found> {
 }
 
 /// `None` when nothing of use was in it.
-fn open(dir: &Path, quota_bytes: u64, now: Timestamp) -> Result<Option<Found>, Error> {
+fn open(
+    dir: &Path,
+    quota_bytes: u64,
+    now: Timestamp,
+    is_at_work: bool,
+) -> Result<Option<Found>, Error> {
     let owner = match read(&dir.join(REPORT))? {
         Some(document) => Some(document),
         None => read(&dir.join(OWNER)).or_else(|error| match error {
@@ -426,11 +461,13 @@ fn open(dir: &Path, quota_bytes: u64, now: Timestamp) -> Result<Option<Found>, E
         let text = format!("[{bytes} bytes at the end were no whole line and are left out]");
         spool.close_with(now, text);
     }
-    if report.is_none() {
+    let grant = || serde_json::from_slice(&fs::read(dir.join(GRANT)).ok()?).ok();
+    let at_work = (is_at_work && report.is_none()).then(grant).flatten();
+    if report.is_none() && at_work.is_none() {
         let text = "the worker was cut off here; what came after is not known";
         spool.close_with(now, text.to_owned());
     }
-    Ok(Some(Found { spool, report }))
+    Ok(Some(Found { spool, report, at_work }))
 }
 
 /// Opens the transcript. A file of it that is none any more is laid aside, or it would keep the
@@ -448,7 +485,13 @@ fn open_records(dir: &Path, quota_bytes: u64) -> Result<(Spool, Recovery), Error
     }
 }
 
-fn directories(root: &Path) -> Vec<PathBuf> {
+/// Whose the spool in a directory is, if that can be read.
+pub(crate) fn owner(directory: &Path) -> Option<Owner> {
+    read(&directory.join(OWNER)).ok().flatten().map(|document| document.owner)
+}
+
+/// The directories of the attempts that have a spool in `root`.
+pub(crate) fn directories(root: &Path) -> Vec<PathBuf> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),

@@ -42,7 +42,7 @@ impl Stage {
 
     /// The next process of this worker.
     fn resume(&self) -> (Option<Report>, Delivery) {
-        let mut found = take_over(self.root.path(), QUOTA, Timestamp(1));
+        let mut found = take_over(self.root.path(), QUOTA, Timestamp(1), |_| false);
         assert_eq!(found.len(), 1);
         let found = found.remove(0);
         let holder = Holder { session: SessionEpoch(2), ..holder() };
@@ -153,7 +153,7 @@ async fn the_next_process_delivers_what_the_last_one_left() {
     drop((inbound, transcript, delivery));
     // The sending task ends a moment after it was told to, and with it the lock.
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    while take_over(stage.root.path(), QUOTA, Timestamp(1)).is_empty() {
+    while take_over(stage.root.path(), QUOTA, Timestamp(1), |_| false).is_empty() {
         assert!(tokio::time::Instant::now() < deadline, "the spool stays locked");
         tokio::task::yield_now().await;
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,8 @@ use kapelle_worker::attempt::Workshop;
 use kapelle_worker::attempt::project::{Source, cached};
 use kapelle_worker::carrier::BlobCarrier;
 use kapelle_worker::daemon::{self, Worker};
-use kapelle_worker::process::{Supervisor, sweep_strays};
+use kapelle_worker::process::keeper::Keeping;
+use kapelle_worker::process::{Supervisor, sweep_strays_but};
 use kapelle_worker::programs;
 use kapelle_worker::verify::Verifier;
 use tokio_util::sync::CancellationToken;
@@ -159,6 +161,7 @@ impl FleetWorker {
             )));
         }
         let options = options(&self.config.nats, &self.directory)?;
+        let _alone = self.lock()?;
         let id = WorkerId(self.name.clone());
         let bus = NatsWorker::connect(&options, &id).await.map_err(Error::Nats)?;
         let workshop = Arc::new(self.workshop(&bus)?);
@@ -242,7 +245,8 @@ impl FleetWorker {
             })?;
         }
         let marker = self.marker()?;
-        if let Err(error) = sweep_strays(&marker) {
+        let spared = daemon::marks(&place("spool"), &marker);
+        if let Err(error) = sweep_strays_but(&marker, &spared) {
             tracing::warn!(error = %Chain(&error), "processes of an earlier worker can't be looked for");
         }
         let blob_bytes = self.config.nats.blob_bytes.0;
@@ -272,6 +276,7 @@ impl FleetWorker {
             output_bytes: config.limits.output_bytes.0,
             keep: config.store.keep_workspaces,
             supervisor,
+            keeping: Some(Keeping { exe: exe.clone(), grace: config.timeouts.orphan_grace.0 }),
             exe,
             environment,
             workspaces: place("work"),
@@ -281,6 +286,23 @@ impl FleetWorker {
             marker,
             clock,
         })
+    }
+
+    /// Held while this worker lives: what is in its place is one worker's.
+    fn lock(&self) -> Result<File, Error> {
+        let failed = |source| Error::Directory { path: self.state.clone(), doing: "used", source };
+        std::fs::create_dir_all(&self.state).map_err(failed)?;
+        let path = self.state.join("lock");
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(Error::Setting(format!(
+                "another worker works in {}; end it, or give --state DIR",
+                self.state.display()
+            ))),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
     }
 
     /// Marks every process of this worker's attempts, also for the worker that is started next.

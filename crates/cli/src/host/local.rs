@@ -492,6 +492,7 @@ fn worker(ground: Ground, bus: memory::MemoryWorker) -> Worker<memory::MemoryWor
         output_bytes: config.limits.output_bytes.0,
         keep: config.store.keep_workspaces,
         supervisor: ground.supervisor,
+        keeping: None,
         exe: ground.exe,
         environment: ground.environment,
         workspaces: ground.places.sub("work"),

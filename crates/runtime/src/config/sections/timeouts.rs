@@ -25,6 +25,9 @@ pub struct Timeouts {
     /// How long the agents of a `kapelle worker` may go on once it was told to end (SIGTERM, Ctrl-C).
     /// Then they are ended, and other workers go on from what they have done.
     pub drain: HumanDuration,
+    /// How long the agents of a `kapelle worker` that was killed go on and wait for it to be started
+    /// again. Never longer than until their attempts may be given to others.
+    pub orphan_grace: HumanDuration,
 }
 
 impl Default for Timeouts {
@@ -37,6 +40,7 @@ impl Default for Timeouts {
             lease_lost_after: HumanDuration::from_mins(10),
             heartbeat: HumanDuration::from_secs(5),
             drain: HumanDuration::from_mins(10),
+            orphan_grace: HumanDuration::from_mins(5),
         }
     }
 }
