@@ -1,11 +1,13 @@
 //! What is found of agents' programs: real executables that answer well, badly, or not at all.
 
+#![expect(clippy::expect_used, reason = "functions shared by tests fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kapelle_domain::worker::ProgramState;
 use kapelle_runtime::config::Agent;
@@ -59,8 +61,9 @@ async fn programs_say_their_version_and_login_and_none_is_waited_for_long() {
     agents.insert("keyed".to_owned(), with_key);
     let supervisor = Arc::new(Supervisor::new(env!("CARGO_BIN_EXE_kapelle-agent-host")));
     let marker = format!("programs-{}-", std::process::id());
-    let started = Instant::now();
-    let found = find(&agents, &environment, &supervisor, &marker).await;
+    let finding = find(&agents, &environment, &supervisor, &marker);
+    let found = tokio::time::timeout(Duration::from_secs(60), finding).await;
+    let found = found.expect("one that hangs is not waited for");
     let found: Vec<_> =
         found.iter().map(|found| (&*found.agent, found.version.as_deref(), found.state)).collect();
     let expected = [
@@ -73,7 +76,6 @@ async fn programs_say_their_version_and_login_and_none_is_waited_for_long() {
         ("opencode", None, ProgramState::Installed),
     ];
     assert_eq!(found, expected);
-    assert!(started.elapsed() < Duration::from_secs(60), "one that hangs is not waited for");
     assert!(!touched.exists(), "a program that is not known is not started");
     assert_eq!(on_path(&path, "goose"), None);
     let left = kapelle_worker::process::sweep_strays(&marker).expect("processes can be listed");

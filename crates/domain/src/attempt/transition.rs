@@ -57,24 +57,10 @@ impl Attempt {
                 self.offer = *offer;
                 self.offered_at = at;
             }
-            (
-                Phase::Offered,
-                E::Claimed {
-                    fence, worker, session, request, base, goes_on_from, embedded, ..
-                },
-            ) => {
+            (Phase::Offered, E::Claimed { .. }) => {
                 self.phase = Phase::Claimed;
                 self.renewed_at = at;
-                self.grant = Some(Granted {
-                    fence: *fence,
-                    worker: worker.clone(),
-                    session: *session,
-                    request: *request,
-                    base: base.clone(),
-                    goes_on_from: *goes_on_from,
-                    embedded: *embedded,
-                    at,
-                });
+                self.grant = granted(at, event);
             }
             (Phase::Claimed, E::Started { .. }) => {
                 self.phase = Phase::Running;
@@ -129,4 +115,24 @@ impl Attempt {
         self.phase = Phase::Cancelling;
         self.cancel = Some(Cancellation { reason: reason.to_owned(), at });
     }
+}
+
+/// The grant that a claim came to.
+fn granted(at: Timestamp, event: &TaskEvent) -> Option<Granted> {
+    let TaskEvent::Claimed {
+        fence, worker, session, request, base, goes_on_from, embedded, ..
+    } = event
+    else {
+        return None;
+    };
+    Some(Granted {
+        fence: *fence,
+        worker: worker.clone(),
+        session: *session,
+        request: *request,
+        base: base.clone(),
+        goes_on_from: *goes_on_from,
+        embedded: *embedded,
+        at,
+    })
 }
