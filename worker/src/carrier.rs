@@ -83,6 +83,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the same may succeed later with nothing changed here.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Blob(error) => error.is_transient(),
+            Self::NotPublished { .. } | Self::NotPassedOn { .. } => true,
+            Self::Git(_) | Self::NotGenuine { .. } | Self::File { .. } => false,
+        }
+    }
+}
+
 /// Carries by blobs.
 #[derive(Debug)]
 pub struct BlobCarrier<S> {

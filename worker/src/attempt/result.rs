@@ -33,6 +33,10 @@ const ROADMAP_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How long a worker that is to stop at once tries to hand over what its agents have done.
 const HAND_OVER_MAX: Duration = Duration::from_secs(10);
 
+/// The wait before a result is sent again, at first and at most.
+const DELIVER_AGAIN: Duration = Duration::from_millis(500);
+const DELIVER_AGAIN_MAX: Duration = Duration::from_secs(15);
+
 /// How long a provider's pause is taken to be when nobody says.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(60);
 
@@ -77,13 +81,34 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
         ) => false,
     };
     let name = if outcome == Outcome::Completed { "result-" } else { PROGRESS };
-    let result = if travels { keep(desk, &snapshot, name).await } else { Ok(None) };
+    let result = if travels { deliver(desk, &snapshot, name).await } else { Ok(None) };
     match result {
         Ok(result) => report(desk, ended, None, checks, result),
         Err(error) => {
             let summary = format!("the result could not be kept: {}", Chain(&error));
             report(desk, ended, Some((Outcome::Infrastructure, summary)), checks, None)
         }
+    }
+}
+
+/// Lays a result where the coordinator finds it, however long the way there is cut off: the work is
+/// done, and the coordinator keeps it even when it has given the attempt up. Gives up when the worker
+/// ends.
+async fn deliver<B>(
+    desk: &Desk<'_, B>,
+    snapshot: &Snapshot,
+    kind: &str,
+) -> Result<Option<WorkResult>, crate::carrier::Error> {
+    let mut wait = DELIVER_AGAIN;
+    loop {
+        let kept = keep(desk, snapshot, kind).await;
+        let Err(error) = &kept else { return kept };
+        let pause = desk.orders.stop.run_until_cancelled(tokio::time::sleep(wait));
+        if !error.is_transient() || pause.await.is_none() {
+            return kept;
+        }
+        tracing::warn!(error = %Chain(error), "a result can't be sent now; it is tried again");
+        wait = wait.saturating_mul(2).min(DELIVER_AGAIN_MAX);
     }
 }
 
@@ -185,10 +210,9 @@ pub(super) async fn pack<B>(
     let bundle = match desk.workshop.source.send(name, path).await {
         None => path.to_string_lossy().into_owned(),
         Some(sent) => {
-            let sent = sent?;
-            // It is where the project is; this copy serves nobody.
+            // It is where the project is, or will be made anew: this copy serves nobody.
             drop(std::fs::remove_file(path));
-            sent
+            sent?
         }
     };
     Ok(WorkResult {

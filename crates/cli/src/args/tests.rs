@@ -184,11 +184,12 @@ fn the_short_help_of_a_command_stays_short() {
                 next one
 
     Options:
-          --agent <NAME>  Use this agent instead of the configured one
-          --no-verify     Leave out the checks
-          --dry-run       Only say what would be run
-          --detach        Start it in the background and return at once
-      -h, --help          Print help (see more with '--help')
+          --agent <NAME>        Use this agent instead of the configured one
+          --needs <CONSTRAINT>  What workers must be like: gpu, 'memory_gb>=16'
+          --no-verify           Leave out the checks
+          --dry-run             Only say what would be run
+          --detach              Start it in the background and return at once
+      -h, --help                Print help (see more with '--help')
 
     Examples:
       kapelle run                  the next available work stream

@@ -23,8 +23,9 @@ pub struct Manner {
     /// Use this agent instead of the configured one
     #[arg(long, value_name = "NAME")]
     pub agent: Option<String>,
-    /// What the worker must be like, as `gpu`, `os=linux` or 'memory_gb>=16'; may be given several
-    /// times
+    /// What workers must be like: gpu, 'memory_gb>=16'
+    ///
+    /// A constraint on their labels; may be given several times.
     #[arg(long, value_name = "CONSTRAINT", value_parser = constraint)]
     pub needs: Vec<String>,
     /// Leave out the checks
