@@ -3,7 +3,7 @@
 //! The server is told one public key, the operator's. Whoever connects shows claims that were signed
 //! for it, and proves that it has the key they speak of; so the server needs no list of workers, and
 //! nothing of it is changed when one joins. What each role may do is part of the account's claims
-//! ([`super::permissions`]), with the name out of the signed claims in its subjects: no worker can
+//! (`super::permissions`), with the name out of the signed claims in its subjects: no worker can
 //! take another's name. Revoking publishes the account's claims anew.
 //!
 //! Whoever has the secret can let anybody in. It lies with the coordinator, which may do everything
