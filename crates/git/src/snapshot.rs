@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! <workspace>/tree      the agent's files            read, never run in
-//! <workspace>/git       the agent's git directory    HEAD and objects read
+//! <workspace>/git       the agent's git directory    HEAD, index and objects read
 //! <workspace>/result    ours: base + one commit      what a bundle is made from
 //! <workspace>/inspect   ours: copies of the agent's objects, for comparing only
 //! ```
@@ -29,6 +29,7 @@ mod agent_commit;
 mod clean;
 mod dot_git;
 mod import;
+mod index;
 mod line_ends;
 mod mend;
 mod scan;
@@ -70,7 +71,8 @@ pub struct Snapshot {
     pub base: CommitId,
     /// What the agent changed.
     pub changed: Vec<ChangedPath>,
-    /// What was there and is not in the commit, beside ignored files.
+    /// What was there and is not in the commit, beside ignored files that the
+    /// agent doesn't track.
     pub skipped: Vec<Skipped>,
     /// Changed files that a filter of the user's would have to pass, which we never
     /// run. They are in the commit as they lie in the tree, which is wrong.
@@ -156,9 +158,10 @@ impl Repository {
         commit: &NewCommit,
     ) -> Result<Snapshot, Error> {
         let base = self.base_files(&workspace.base).await?;
-        let (tree, format, limits) = (workspace.tree.clone(), self.format, *limits);
+        let (owned, format, limits) = (workspace.clone(), self.format, *limits);
         let scanned =
-            blocking(scan::READING, move || scan::scan(&tree, base, format, &limits, None)).await?;
+            blocking(scan::READING, move || scan::scan(&owned, base, format, &limits, None))
+                .await?;
         let (mut changes, skipped) = (Arc::new(scanned.changes), scanned.skipped);
         let result = result_of(workspace);
         let mut new = self.store(workspace, &changes, commit).await?;
@@ -190,7 +193,7 @@ impl Repository {
         let (owned, format, limits) = (workspace.clone(), self.format, *limits);
         let scanned = blocking(scan::READING, move || {
             let cloned = owned.cloned_at();
-            scan::scan(&owned.tree, base, format, &limits, cloned)
+            scan::scan(&owned, base, format, &limits, cloned)
         })
         .await?;
         let new = self.store(workspace, &Arc::new(scanned.changes), commit).await?;

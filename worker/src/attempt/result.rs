@@ -60,7 +60,7 @@ pub(super) async fn of<B>(desk: &Desk<'_, B>, workspace: &Workspace, ended: Agen
         checks.extend(filters_check(&snapshot.unfiltered));
     }
     if desk.grant.verify && ended.stopped.is_none() {
-        checks.extend(static_checks(desk, &snapshot));
+        checks.extend(static_checks(desk, &ended, &snapshot));
         checks.extend(roadmap_check(desk, workspace));
         let worth_running = verdict_of(&checks) == Verdict::Pass;
         if worth_running {
@@ -252,11 +252,12 @@ fn exit_check(ended: &AgentEnd) -> Check {
 }
 
 /// What can be said of the result without running anything.
-fn static_checks<B>(desk: &Desk<'_, B>, snapshot: &Snapshot) -> Vec<Check> {
+fn static_checks<B>(desk: &Desk<'_, B>, ended: &AgentEnd, snapshot: &Snapshot) -> Vec<Check> {
     let settings = &desk.project.settings.verify;
     let mut checks = Vec::new();
     if settings.require_changes {
-        checks.push(changes_check(&snapshot.changed, desk.project.settings.roadmap.as_deref()));
+        let roadmap = desk.project.settings.roadmap.as_deref();
+        checks.push(changes_check(&snapshot.changed, roadmap, says_done(ended)));
     }
     if desk.project.settings.require_clean {
         checks.push(match &snapshot.agent_committed {
@@ -321,16 +322,29 @@ fn why_left(reason: SkipReason) -> &'static str {
     }
 }
 
+/// What else may be there.
+const NO_CHANGE: &str = "files that git ignores don't count unless the agent added them to git";
+
+/// Whether the agent takes its work for done, as far as it says so.
+fn says_done(ended: &AgentEnd) -> bool {
+    let by_word = ended.word.is_none_or(|word| word.outcome == EndOutcome::Completed);
+    by_word && ended.exit.ended == Ended::Code(0)
+}
+
 /// Whether there is anything that will be merged: what an agent does to the roadmap never is.
-fn changes_check(changed: &[ChangedPath], roadmap: Option<&str>) -> Check {
+fn changes_check(changed: &[ChangedPath], roadmap: Option<&str>, says_done: bool) -> Check {
     let is_roadmap = |path: &Path| roadmap.is_some_and(|roadmap| path == Path::new(roadmap));
     let count = changed.iter().filter(|changed| !is_roadmap(&changed.path)).count();
     let (verdict, detail) = match (count, changed.is_empty()) {
+        (0, true) if !says_done => {
+            (Verdict::Fail, format!("the agent changed nothing; {NO_CHANGE}"))
+        }
         (0, true) => (
             Verdict::Fail,
-            "the agent says that it is done, and changed nothing; where that can be right, set \
-             `require_changes: false` under `verify:`"
-                .to_owned(),
+            format!(
+                "the agent says that it is done, and changed nothing; {NO_CHANGE}; where no change \
+                 can be right, set `require_changes: false` under `verify:`"
+            ),
         ),
         (0, false) => (
             Verdict::Fail,

@@ -1,7 +1,7 @@
 //! Walking an agent's tree and finding what differs from the base commit.
 //!
 //! Ignore files count as they do for `git add`: only those inside the tree, and
-//! never for a path that the base commit tracks.
+//! never for a path that the base commit tracks, or that the agent tracks.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,11 +17,12 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::dot_git::is_dot_git;
+use super::index::{self, Paths};
 use super::{Limits, SkipReason, Skipped};
-use crate::Error;
 use crate::beneath::{self, Kind, path_of};
 use crate::names::{BlobId, ObjectFormat};
 use crate::repository::TreeEntry;
+use crate::{Error, Workspace};
 
 pub(super) const READING: &str = "reading what the agent left at";
 
@@ -79,14 +80,16 @@ pub(super) fn parse_listing(listing: &[u8]) -> Option<Files> {
 /// A file of the base that was last changed before `as_cloned_before` counts as unchanged, without
 /// being read.
 pub(super) fn scan(
-    tree: &Path,
+    workspace: &Workspace,
     base: Files,
     format: ObjectFormat,
     limits: &Limits,
     as_cloned_before: Option<(i64, i64)>,
 ) -> Result<Scanned, Error> {
+    let tree = &workspace.tree;
     let mut scanner = Scanner {
         tree,
+        added: index::added(workspace, &base, format),
         base,
         format,
         limits,
@@ -119,6 +122,8 @@ struct Scanner<'a> {
     tree: &'a Path,
     /// Loses every entry that the walk finds; what is left at the end is gone.
     base: Files,
+    /// What the agent tracks beside these, also where it is ignored.
+    added: Paths,
     format: ObjectFormat,
     limits: &'a Limits,
     as_cloned_before: Option<(i64, i64)>,
@@ -206,7 +211,7 @@ impl Scanner<'_> {
             }
             Some(Kind::Special) => self.skip(path, SkipReason::Special),
             Some(Kind::Symlink | Kind::File { .. })
-                if ignored && !self.base.contains_key(&path) => {}
+                if ignored && !self.base.contains_key(&path) && !self.added.contains(&path) => {}
             Some(Kind::Symlink) => {
                 let target =
                     beneath::link_target(at, name).map_err(|errno| self.failed(&path, errno))?;
@@ -307,7 +312,8 @@ impl Scanner<'_> {
 
     fn tracks_beneath(&self, prefix: &[u8]) -> bool {
         let from = (Bound::Included(prefix), Bound::Unbounded);
-        self.base.range::<[u8], _>(from).next().is_some_and(|(path, _)| path.starts_with(prefix))
+        let first = self.base.range::<[u8], _>(from).next();
+        first.is_some_and(|(path, _)| path.starts_with(prefix)) || self.added.any_beneath(prefix)
     }
 
     fn skip(&mut self, path: Vec<u8>, reason: SkipReason) {

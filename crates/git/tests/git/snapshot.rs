@@ -124,6 +124,43 @@ async fn ignored_files_stay_out_and_tracked_ones_stay_in() {
 }
 
 #[tokio::test]
+async fn what_the_agent_tracks_although_it_is_ignored_is_part_of_its_work() {
+    for (format, version) in [("sha1", "2"), ("sha256", "2"), ("sha1", "4"), ("sha256", "4")] {
+        let base = [(".gitignore", "dist/\n*.log\n"), ("a", "1\n"), ("sub/deep/b", "1\n")];
+        let fixture = Fixture::with_format(format, &base).await;
+        let workspace = fixture.workspace().await;
+        let tree = &workspace.tree;
+        for path in ["dist/app.js", "dist/deep/b.js", "dist/junk", "sub/x.log", "y.log", "z.log"] {
+            write(&tree.join(path), "2\n");
+        }
+        git(tree, &["update-index", "--index-version", version]);
+        git(tree, &["add", "-f", "dist/app.js", "dist/deep/b.js", "sub/x.log"]);
+        git(tree, &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "mine"]);
+        // This one makes entries with more flags. What counts is what lies in the tree now.
+        git(tree, &["add", "-f", "-N", "z.log"]);
+        write(&tree.join("dist/app.js"), "3\n");
+
+        let snapshot = fixture.snapshot(&workspace).await;
+        let paths: Vec<_> = snapshot.changed.iter().map(|c| c.path.to_str().unwrap()).collect();
+        assert_eq!(
+            paths,
+            ["dist/app.js", "dist/deep/b.js", "sub/x.log", "z.log"],
+            "{format} {version}"
+        );
+        let result = workspace.directory.join("result");
+        let kept = git(&result, &["show", &format!("{}:dist/app.js", snapshot.commit)]);
+        assert_eq!(kept, "3");
+
+        // An index that is none doesn't keep the rest from being taken.
+        write(&workspace.git_dir.join("index"), "DIRC\0\0\0\u{2}\u{7f}\u{7f}\u{7f}\u{7f}no");
+        write(&tree.join("a"), "2\n");
+        let snapshot = fixture.snapshot(&workspace).await;
+        let paths: Vec<_> = snapshot.changed.iter().map(|c| c.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["a"], "{format} {version}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_that_an_agent_plants_runs_or_is_followed() {
     let fixture = Fixture::with(&[
         (".gitattributes", "* filter=evil diff=evil merge=evil\n"),
