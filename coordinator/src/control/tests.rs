@@ -123,7 +123,8 @@ async fn one_agent_is_stopped_and_another_redirected() {
     // Nothing else waits, so there is nothing to redirect to.
     let to = json!({ "work_stream": "k2", "reason": "k1 waits" });
     let refused = stage.to(&holders[1], "redirect", to).await.refused("bad_redirect").await;
-    assert!(refused.message.contains("active"), "{refused:?}");
+    let words = "the agent of r-1/k1 can't be put on r-1/k2: it is active";
+    assert_eq!(refused.message, words);
     let paused = json!({ "only": { "task": "r-1/k2" }, "reason": "later" });
     stage.send("broadcast.pause", paused).await.one(CommandState::Accepted).await;
     assert!(stage.project.look(&holders[2]).await.paused);

@@ -69,10 +69,24 @@ impl Service {
     async fn order_anew(&self, request: &CommandRequest) -> Result<Vec<Ordered>, Error> {
         let (scope, named) = self.scope(&request.scope).await?;
         let kind = self.kind(request, named.as_ref()).await?;
+        // What has ended long ago is only in the store; the engine knows why it can't be ordered.
+        for run in runs_of(&scope, kind) {
+            self.0.engine.recall(run).await??;
+        }
         let text = request.text.clone().unwrap_or_default();
         let request = request.request_id.as_deref().map(Into::into);
         let answer = self.0.engine.give(Input::Command { scope, kind, text, request }).await?;
-        match answer.map_err(|refusal| refused(refusal, named.as_ref()))? {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                let mut spoken_of: Vec<StoredTask> = named.into_iter().collect();
+                if let CommandKind::Redirect { to } = kind {
+                    spoken_of.extend(self.0.store.task(to).await?);
+                }
+                return Err(refused(refusal, spoken_of));
+            }
+        };
+        match answer {
             Answer::Commanded(receipts) => {
                 self.named(receipts.into_iter().map(Unnamed::from).collect()).await
             }
@@ -373,6 +387,21 @@ fn verb(kind: CommandKind) -> Verb {
     }
 }
 
+/// The runs that an order names, itself or by a task.
+fn runs_of(scope: &Scope, kind: CommandKind) -> BTreeSet<RunId> {
+    let ordered = match scope {
+        Scope::Run(run) => Some(*run),
+        Scope::Task(task) => Some(task.run),
+        Scope::Attempt(attempt) => Some(attempt.task.run),
+        Scope::All | Scope::AllBut(_) | Scope::Worker(_) | Scope::Label(_) => None,
+    };
+    let destination = match kind {
+        CommandKind::Redirect { to } => Some(to.run),
+        _ => None,
+    };
+    ordered.into_iter().chain(destination).collect()
+}
+
 /// What names no attempt may have been meant for the name of an agent.
 fn no_agent(name: &str, error: Error) -> Error {
     match error.code {
@@ -385,10 +414,12 @@ fn no_agent(name: &str, error: Error) -> Error {
     }
 }
 
-/// A refusal that names the task as people do, not by its place in the plan.
-fn refused(refusal: Refusal, task: Option<&StoredTask>) -> Error {
+/// A refusal that names tasks as people do, not by their places in the plan.
+fn refused(refusal: Refusal, mut tasks: Vec<StoredTask>) -> Error {
     let mut error = Error::from(refusal);
-    if let Some(task) = task {
+    // Those with more digits first: `t1` is the beginning of `t12`.
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.id));
+    for task in tasks {
         let name = show::name(task.id, &task.spec);
         error.message = error.message.replace(&task.id.to_string(), &name);
     }
