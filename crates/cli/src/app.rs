@@ -67,14 +67,38 @@ impl App {
     /// A way to a coordinator: at `KAPELLE_URL`, behind the socket of the project, or one that is
     /// started in this process.
     ///
+    /// One that runs is reached with a broken configuration as well: it has read its own, and must
+    /// be stopped and asked all the same.
+    ///
     /// # Errors
     /// When there is no project, or no coordinator can be reached or started.
     pub async fn connect(&self, need: Need) -> Result<Connection, Error> {
         if let Some(client) = self.remote()? {
             return Ok(Connection { client, hosted: None });
         }
-        let project = self.project().await?;
-        self.connect_to(&project, need).await
+        let root = Project::root_of(&self.directory).await?;
+        let broken = match Project::at(root.clone(), self.environment.clone()) {
+            Ok(project) => return self.connect_to(&project, need).await,
+            Err(error) => error,
+        };
+        let Some(client) = host::running(&Project::socket_in(&root)).await? else {
+            return Err(broken);
+        };
+        let problem = broken.problem();
+        let words = [vec![problem.detail], problem.causes].concat().join(": ");
+        self.console.warn(&words);
+        Ok(Connection { client: client.with_texts(self.texts()), hosted: None })
+    }
+
+    /// A client of a coordinator that must run already. The configuration is not looked at.
+    ///
+    /// # Errors
+    /// When there is no project. Whether anybody listens shows later.
+    pub async fn client(&self) -> Result<Client, Error> {
+        match self.remote()? {
+            Some(client) => Ok(client),
+            None => Client::socket(&Project::socket_in(&Project::root_of(&self.directory).await?)),
+        }
     }
 
     /// The same for a project that is known.

@@ -11,6 +11,7 @@ pub mod fleet;
 mod group;
 mod local;
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::client::Client;
@@ -68,7 +69,7 @@ pub struct Connection {
 pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error> {
     let deadline = tokio::time::Instant::now() + BUSY_MAX;
     loop {
-        if let Some(client) = running(project).await? {
+        if let Some(client) = running(&project.socket()).await? {
             return Ok(Connection { client, hosted: None });
         }
         match local::start(project, need).await {
@@ -83,7 +84,7 @@ pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error>
             }
             // It answers after all.
             Err(error) if error.is_taken() => {
-                let client = running(project).await?.ok_or(error)?;
+                let client = running(&project.socket()).await?.ok_or(error)?;
                 return Ok(Connection { client, hosted: None });
             }
             Err(error) => return Err(error),
@@ -101,7 +102,7 @@ pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     loop {
         match fleet::coordinate(project).await {
             Err(error) if error.is_taken() => {
-                if let Some(client) = running(project).await? {
+                if let Some(client) = running(&project.socket()).await? {
                     return Err(Error::runs_already(&client).await.unwrap_or(error));
                 }
                 if tokio::time::Instant::now() >= deadline {
@@ -114,12 +115,14 @@ pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     }
 }
 
-/// A client of the coordinator that answers on the project's socket, if one does.
-async fn running(project: &Project) -> Result<Option<Client>, Error> {
-    let socket = project.socket();
+/// A client of the coordinator that answers on a project's socket, if one does.
+///
+/// # Errors
+/// When no client can be made.
+pub async fn running(socket: &Path) -> Result<Option<Client>, Error> {
     if !socket.exists() {
         return Ok(None);
     }
-    let client = Client::socket(&socket).map_err(|source| Error::client(&source))?;
+    let client = Client::socket(socket).map_err(|source| Error::client(&source))?;
     Ok(client.health().await.is_ok().then_some(client))
 }

@@ -103,7 +103,13 @@ impl Project {
     /// The socket of its coordinator.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.state_directory().join("kapelle.sock")
+        Self::socket_in(&self.root)
+    }
+
+    /// The same of the project whose root is known, whatever is configured.
+    #[must_use]
+    pub fn socket_in(root: &Path) -> PathBuf {
+        root.join(STATE_DIRECTORY).join("kapelle.sock")
     }
 
     /// The file with the token for clients over TCP, when the configuration names none.

@@ -8,7 +8,6 @@ use clap::Args;
 
 use super::fleet::state_of;
 use crate::app::App;
-use crate::client::Client;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::host::fleet::heard_file;
@@ -38,10 +37,7 @@ impl HealthArgs {
         if self.worker {
             return worker(app, self.state);
         }
-        let client = match app.remote()? {
-            Some(client) => client,
-            None => Client::socket(&app.project().await?.socket())?,
-        };
+        let client = app.client().await?;
         client.ready().await?;
         app.console.note("The coordinator is ready.");
         Ok(Exit::Ok)

@@ -114,10 +114,7 @@ async fn idle(client: &Client) -> Result<(), Error> {
 
 impl DownArgs {
     pub(super) async fn run(self, app: &App) -> Result<Exit, Error> {
-        let client = match app.remote()? {
-            Some(client) => client,
-            None => Client::socket(&app.project().await?.socket())?,
-        };
+        let client = app.client().await?;
         match client.shutdown().await {
             Err(error) if is_nobody_there(&error) => {
                 app.console.note("No coordinator is up.");
