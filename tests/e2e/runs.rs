@@ -109,6 +109,29 @@ fn an_agent_that_says_done_and_changed_nothing_is_not_believed() {
 }
 
 #[test]
+fn an_agent_that_says_failed_and_changed_nothing_is_not_said_to_be_done() {
+    let project =
+        Project::with_streams(&[stream("1.1", "Fail", &[])], "echo I give up; exit 3", "");
+    assert_ne!(project.kapelle(&["run"]).code, Some(0));
+    let shown = project.kapelle(&["show", "1.1"]).stdout;
+    assert!(shown.contains("the agent changed nothing"), "{shown}");
+    assert!(!shown.contains("says that it is done"), "{shown}");
+}
+
+#[test]
+fn a_file_that_an_agent_commits_although_it_is_ignored_is_integrated() {
+    let agent =
+        "mkdir dist && echo app > dist/app.js && git add -f dist/app.js && git commit -qm app";
+    let project = Project::with_streams(&[stream("1.1", "Build", &[])], agent, "");
+    project.write(".gitignore", "dist/\n");
+    project.git(&["add", ".gitignore"]);
+    project.git(&["commit", "-qm", "ignore what is built"]);
+    let finished = project.kapelle(&["run"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(project.git(&["show", "main:dist/app.js"]).trim(), "app");
+}
+
+#[test]
 fn a_failed_check_is_told_to_the_next_attempt_which_mends_it() {
     let agent = "if grep -q 'wrong value' \"$KAPELLE_PROMPT_FILE\"; then echo right > value; else echo wrong > value; fi";
     let checks = "verify: {checks: [{name: value, command: 'grep -qx right value || { echo wrong value; exit 1; }'}]}\n";

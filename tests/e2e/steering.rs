@@ -43,6 +43,10 @@ fn a_paused_agent_stands_still_and_goes_on() {
     });
     assert!(!frozen.is_empty());
     assert!(project.kapelle(&["why", "1.1"]).stdout.contains("paused"), "it says so");
+    for args in [&["status"][..], &["show", "1.1"]] {
+        let shown = project.kapelle(args).stdout;
+        assert!(shown.contains("paused") && !shown.contains("runs on"), "{args:?}: {shown}");
+    }
     assert_eq!(state_of(&project, &["resume", "1.1", "-o", "json"]), "applied");
     let finished = run.wait();
     assert_eq!(finished.code, Some(0), "{finished:?}");
@@ -99,4 +103,53 @@ fn a_command_that_makes_no_sense_says_why() {
     }
     std::fs::write(project.around().join("go"), "").expect("a file");
     assert_eq!(run.wait().code, Some(0));
+}
+
+#[test]
+fn what_has_ended_long_ago_says_so() {
+    let streams = [stream("1.1", "One", &[]), stream("1.2", "Two", &[])];
+    let project = project(&streams);
+    std::fs::write(project.around().join("go"), "").expect("a file");
+    let place = project.around().display().to_string();
+    let finished = project.kapelle_with(&["run"], &[("PLACE", &place)]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    // Each of these has a coordinator of its own, which has loaded open runs alone.
+    for args in [
+        &["feedback", "1.1", "well done"][..],
+        &["stop", "r-1/1.1"],
+        &["pause", "1.1"],
+        &["restart", "1.1"],
+        &["redirect", "1.1", "1.2"],
+        &["stop", "r-1"],
+    ] {
+        let refused = project.kapelle(args);
+        assert_eq!(refused.code, Some(1), "{args:?}: {refused:?}");
+        assert!(refused.stderr.contains("ended"), "{args:?}: {refused:?}");
+        assert!(!refused.stderr.contains("there is no"), "{args:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_broken_configuration_locks_nobody_out_of_a_run() {
+    let project = project(&[stream("1.1", "One", &[])]);
+    let place = project.around().display().to_string();
+    let run = project.start_with(&["run"], &[("PLACE", &place)]);
+    running(&project, "1.1");
+    let sound = project.read("kapelle.yaml");
+    project.write("kapelle.yaml", "agents: {\nrun: [");
+    for args in [&["status"][..], &["why", "1.1"], &["logs", "1.1"], &["events"], &["report"]] {
+        let finished = project.kapelle(args);
+        assert_eq!(finished.code, Some(0), "{args:?}: {finished:?}");
+        let warned =
+            finished.stderr.contains("warning:") && finished.stderr.contains("kapelle.yaml");
+        assert!(warned, "{args:?}: {finished:?}");
+    }
+    // What may have to start a coordinator needs the configuration.
+    assert_eq!(project.kapelle(&["run"]).code, Some(2));
+    assert_eq!(project.kapelle(&["stop", "1.1"]).code, Some(0));
+    assert_eq!(run.wait().code, Some(10));
+    let refused = project.kapelle(&["status"]);
+    assert_eq!(refused.code, Some(2), "nobody is there to ask: {refused:?}");
+    project.write("kapelle.yaml", &sound);
+    assert_eq!(project.kapelle(&["status"]).code, Some(0));
 }

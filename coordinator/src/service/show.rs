@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kapelle_domain::attempt::{Attempt, Usage};
+use kapelle_domain::attempt::{Attempt, Phase, Usage};
 use kapelle_domain::command::{Command, CommandKind, CommandState};
 use kapelle_domain::event::{Event, Recorded, RunEvent, TaskEvent, WorkerEvent};
 use kapelle_domain::ids::{AttemptId, CommandSeq, RunId, TaskId};
@@ -60,6 +60,12 @@ fn run_state(record: &RunRecord) -> &'static str {
     }
 }
 
+/// Where an attempt stands, for people: an agent that is frozen doesn't run.
+fn phase(attempt: &Attempt) -> String {
+    let frozen = attempt.phase == Phase::Running && attempt.paused_at.is_some();
+    if frozen { "paused" } else { attempt.phase.name() }.to_owned()
+}
+
 /// A task; `reason` says why it stands where it stands, `keys` names the tasks of its run.
 pub(super) fn task(
     stored: &StoredTask,
@@ -94,7 +100,7 @@ pub(super) fn task(
         reason,
         agent: stored.spec.agent.to_string(),
         attempt: attempt.map_or(0, |attempt| attempt.number),
-        phase: attempt.map(|attempt| attempt.phase.name().to_owned()),
+        phase: attempt.map(phase),
         worker: attempt
             .and_then(|attempt| attempt.grant.as_ref())
             .map(|grant| grant.worker.0.clone()),

@@ -193,10 +193,11 @@ pub(super) fn in_words(explanation: &Explanation, now_ms: i64) -> String {
         Waiting::Room { wait } => wait_in_words(wait),
         Waiting::Next => "is offered next".to_owned(),
         Waiting::Offered => "is offered; no worker has taken it yet".to_owned(),
-        Waiting::Held { worker, phase, started_at } => {
+        Waiting::Held { worker, phase, started_at, paused } => {
             let since = started_at.map(|at| span(Timestamp(now_ms).since(at))).unwrap_or_default();
             match phase {
                 Phase::Claimed => format!("is being prepared on {worker}"),
+                Phase::Running if *paused => format!("is paused on {worker}"),
                 Phase::Running => format!("runs on {worker} for {since}"),
                 Phase::Suspect => format!("nothing was heard of {worker} lately"),
                 Phase::Cancelling => format!("is being stopped on {worker}"),

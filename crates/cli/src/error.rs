@@ -175,6 +175,9 @@ pub enum Error {
 /// Codes of the service that mean that nobody can do the work.
 const UNPLACEABLE: [&str; 4] = ["no_agent", "no_worker", "unknown_agent", "unplaceable"];
 
+/// Codes of the service that mean that no work is there to do something with.
+const NOTHING: [&str; 2] = ["nothing_available", "nothing_matches"];
+
 impl Error {
     /// What was typed makes no sense.
     pub(crate) fn usage(message: impl Into<String>, hint: &str) -> Self {
@@ -197,7 +200,7 @@ impl Error {
             Self::Refused(problem) if UNPLACEABLE.contains(&problem.code.as_str()) => {
                 Exit::Unplaceable
             }
-            Self::Refused(problem) if problem.code == "nothing_available" => Exit::NotFound,
+            Self::Refused(problem) if NOTHING.contains(&problem.code.as_str()) => Exit::NotFound,
             Self::Refused(problem) => match problem.status {
                 Some(400 | 422) => Exit::Usage,
                 Some(401 | 403) => Exit::Auth,
@@ -388,6 +391,7 @@ mod tests {
         check(404, "unknown_task", Exit::NotFound);
         check(409, "run_open", Exit::Failure);
         check(409, "nothing_available", Exit::NotFound);
+        check(409, "nothing_matches", Exit::NotFound);
         check(422, "invalid_plan", Exit::Usage);
         check(422, "unknown_agent", Exit::Unplaceable);
         check(503, "stopped", Exit::Unreachable);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// What was asked for has been done.
     Ok = 0,
-    /// Something failed that has no code of its own.
+    /// Something failed or was refused, and has no code of its own.
     Failure = 1,
     /// The command, the configuration or the roadmap makes no sense.
     Usage = 2,
@@ -54,7 +54,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "done; a run that was followed has succeeded",
-            Self::Failure => "unexpected error",
+            Self::Failure => "unexpected error, or refused as things stand",
             Self::Usage => "the command, the configuration or the roadmap makes no sense",
             Self::NotFound => "what was asked for does not exist, or no work matches",
             Self::Auth => "the coordinator does not accept the token",
@@ -90,7 +90,7 @@ mod tests {
         Exit codes:
 
             0  done; a run that was followed has succeeded
-            1  unexpected error
+            1  unexpected error, or refused as things stand
             2  the command, the configuration or the roadmap makes no sense
             3  what was asked for does not exist, or no work matches
             4  the coordinator does not accept the token

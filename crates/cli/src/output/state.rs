@@ -31,6 +31,7 @@ impl State {
             "ready" => Self::new("◌", ".", "ready", Tone::Faint),
             "active" => Self::new("●", "*", "working", Tone::Live),
             "running" => Self::new("●", "*", "running", Tone::Live),
+            "paused" => Self::new("◫", "=", "paused", Tone::Warn),
             "retry_wait" => Self::new("↻", "~", "waits to retry", Tone::Warn),
             "integrating" => Self::new("◐", "%", "integrating", Tone::Live),
             "succeeded" => Self::new("✔", "+", "succeeded", Tone::Good),
@@ -93,11 +94,12 @@ impl State {
 mod tests {
     use super::*;
 
-    const TASKS: [&str; 10] = [
+    const TASKS: [&str; 11] = [
         "blocked",
         "ready",
         "active",
         "running",
+        "paused",
         "retry_wait",
         "integrating",
         "succeeded",

@@ -22,10 +22,18 @@ pub fn who(task: &TaskView) -> String {
     }
 }
 
+fn is_paused(task: &TaskView) -> bool {
+    task.state == "active" && task.phase.as_deref() == Some("paused")
+}
+
+fn state(task: &TaskView) -> State {
+    State::of_task(if is_paused(task) { "paused" } else { &task.state })
+}
+
 /// What it does, or why it does nothing.
 pub(super) fn doing(task: &TaskView) -> String {
     match &task.activity {
-        Some(activity) if !activity.is_empty() => activity.clone(),
+        Some(activity) if !activity.is_empty() && !is_paused(task) => activity.clone(),
         Some(_) | None => task.reason.clone(),
     }
 }
@@ -45,7 +53,7 @@ pub(super) fn tasks_table<'t>(
     for (name, task) in tasks {
         let live = task.state == "active";
         table.row([
-            State::of_task(&task.state).show(canvas),
+            state(task).show(canvas),
             name,
             task.title.clone(),
             elapsed(canvas, task).unwrap_or_default(),
@@ -93,7 +101,7 @@ impl Show for TaskDetail {
         let mut text = format!(
             "{}  {}  {}\n",
             canvas.paint(Tone::Strong, &task.id),
-            State::of_task(&task.state).show(canvas),
+            state(task).show(canvas),
             canvas.paint(Tone::Strong, &task.title)
         );
         let mut table = Table::new(&[("", Align::Left), ("", Align::Left)], 1).indent(2);

@@ -52,6 +52,8 @@ pub enum Waiting {
         phase: Phase,
         /// Since when the agent runs.
         started_at: Option<Timestamp>,
+        /// Whether the agent is frozen.
+        paused: bool,
     },
     /// Its agent has ended; the report waits on disk for a worker to deliver it.
     Reported {
@@ -142,6 +144,7 @@ impl World {
                     worker: grant.worker.clone(),
                     phase: attempt.phase,
                     started_at: attempt.started_at,
+                    paused: attempt.paused_at.is_some(),
                 },
                 (Some(_) | None, None) | (None, Some(_)) => Waiting::Offered,
             },

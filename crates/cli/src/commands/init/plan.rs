@@ -152,13 +152,20 @@ impl Show for Plan {
         let mut facts = Table::new(&[("", Align::Left); 2], 1).indent(2);
         facts.row(["repository".to_owned(), sanitize(&self.root.display().to_string())]);
         let none = |what: &str| canvas.paint(Tone::Warn, what);
+        // Looking counts for nothing where somebody has decided.
+        let is_kept = |step: &Step| step.path == PROJECT_FILE && step.action == Action::Keep;
+        let nothing = if self.steps.iter().any(is_kept) {
+            canvas.paint(Tone::Faint, &format!("as {PROJECT_FILE} says"))
+        } else {
+            none("none found")
+        };
         let roadmap = self.roadmap.as_deref().map(sanitize);
         facts.row(["roadmap".to_owned(), roadmap.unwrap_or_else(|| none("none found"))]);
         let checks = sanitize(&self.checks.join(", "));
-        let checks = if checks.is_empty() { none("none found") } else { checks };
+        let checks = if checks.is_empty() { nothing.clone() } else { checks };
         facts.row(["checks".to_owned(), checks]);
         if self.agents.is_empty() {
-            facts.row(["agents".to_owned(), none("none found")]);
+            facts.row(["agents".to_owned(), nothing]);
         }
         for (index, agent) in self.agents.iter().enumerate() {
             let label = if index == 0 { "agents" } else { "" };
@@ -228,7 +235,11 @@ mod tests {
         write(".gitignore", "/target");
         write(persona::FILE, "mine");
         write(SCHEMA_FILE, "old");
-        plan(root.path()).carry_out().expect("it writes");
+        let kept = plan(root.path());
+        let text = kept.text(&Canvas::plain());
+        assert!(text.contains("checks      as kapelle.yaml says"), "{text}");
+        assert!(text.contains("agents      as kapelle.yaml says"), "{text}");
+        kept.carry_out().expect("it writes");
         let read = |name: &str| fs::read_to_string(root.path().join(name)).expect("a file");
         assert_eq!(read(PROJECT_FILE), "version: 1\n# mine\n");
         assert_eq!(read(persona::FILE), "mine");
