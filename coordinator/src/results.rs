@@ -51,10 +51,11 @@ impl<S: BlobStore + fmt::Debug> Parcels for S {
     }
 }
 
-/// Whose references to results are whose, where several coordinators share a repository.
+/// Whose references to results are whose, where several coordinators share a repository: what the
+/// identity of a store is written as. A restored store finds what was integrated before by it.
 #[must_use]
-pub fn owner(epoch: u64) -> String {
-    format!("{epoch:x}")
+pub fn owner(store: u64) -> String {
+    format!("{store:x}")
 }
 
 /// Where the result of an attempt is kept until it is integrated.

@@ -38,11 +38,17 @@ impl Service {
         limit: u32,
         run: Option<&str>,
     ) -> Result<EventPage, Error> {
-        let Place::After(after) = self.place(after)? else {
-            return Err(Error::not_found(
-                "unknown_epoch",
-                "that place is of another log; begin anew",
-            ));
+        let after = match self.place(after).await? {
+            Place::After(after) => after,
+            Place::OfAnotherLog => {
+                let message = "that place is of another log; begin anew";
+                return Err(Error::not_found("unknown_epoch", message));
+            }
+            Place::Beyond(last) => {
+                let message = format!("that place is beyond the end of the log, {last}");
+                return Err(Error::not_found("unknown_place", message)
+                    .hint("it is of another log, or of a state that was replaced; begin anew"));
+            }
         };
         let run = match run {
             Some(run) => Some(self.find_run(run).await?),
@@ -90,9 +96,10 @@ impl Service {
         let live = self.0.engine.watch();
         let (position, reset) = match after {
             None => (self.0.store.last_seq().await?, false),
-            Some(after) => match self.place(Some(after))? {
+            Some(after) => match self.place(Some(after)).await? {
                 Place::After(position) => (position, false),
                 Place::OfAnotherLog => (self.0.store.last_seq().await?, true),
+                Place::Beyond(last) => (last, true),
             },
         };
         let tail = Tail {
@@ -108,7 +115,7 @@ impl Service {
         Ok(futures_util::stream::unfold(tail, Tail::next))
     }
 
-    fn place(&self, text: Option<&str>) -> Result<Place, Error> {
+    async fn place(&self, text: Option<&str>) -> Result<Place, Error> {
         let Some(text) = text else { return Ok(Place::After(EventSeq(0))) };
         let malformed = || {
             Error::invalid("malformed_place", format!("`{text}` is no place in the log"))
@@ -119,10 +126,11 @@ impl Service {
             None => (None, text),
         };
         let seq = EventSeq(seq.parse().map_err(|_| malformed())?);
-        Ok(match epoch {
-            Some(epoch) if epoch != self.0.store.epoch() => Place::OfAnotherLog,
-            Some(_) | None => Place::After(seq),
-        })
+        if epoch.is_some_and(|epoch| epoch != self.0.store.epoch()) {
+            return Ok(Place::OfAnotherLog);
+        }
+        let last = self.0.store.last_seq().await?;
+        Ok(if seq > last { Place::Beyond(last) } else { Place::After(seq) })
     }
 }
 
@@ -169,6 +177,8 @@ impl Keys {
 enum Place {
     After(EventSeq),
     OfAnotherLog,
+    /// No event has that number yet; the last one that has one.
+    Beyond(EventSeq),
 }
 
 /// The end of the log, followed. It reads from the store until it has caught up, then takes what

@@ -12,7 +12,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use crate::error::{Error, Site};
 use crate::lock::{Lock, beside};
 use crate::sqlite::{self, Connection};
-use crate::store::{LEADER, Lead, Seat, Store};
+use crate::store::{Epochs, LEADER, Lead, Seat, Store};
 
 /// Every migration there ever was, oldest first. Append only; each sets the schema's number, which
 /// is its place in this list, from 1.
@@ -37,6 +37,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "requests",
         include_str!("../migrations/sqlite/20261202000000_requests.sql"),
     ),
+    (20_261_203_000_000, "log", include_str!("../migrations/sqlite/20261203000000_log.sql")),
 ];
 
 /// How a store is to be opened.
@@ -111,7 +112,7 @@ async fn open_to_read(path: PathBuf) -> Result<Store, Error> {
     Ok(Store { path, epoch, readers, lead: None })
 }
 
-async fn read_identity(site: Site<'_>) -> Result<u64, Error> {
+async fn read_identity(site: Site<'_>) -> Result<Epochs, Error> {
     let mut connection = sqlite::connect_reader(site).await?;
     let (found, known) = (identify(&mut connection, site, known_schema()).await?, known_schema());
     if found < known {
@@ -265,12 +266,14 @@ async fn begin_term(connection: &mut Connection, site: Site<'_>) -> Result<Term,
     }
 }
 
-async fn read_epoch(connection: &mut Connection, site: Site<'_>) -> Result<u64, Error> {
-    let rows = LEADER
-        .select(connection, site, sqlx::query("SELECT id, epoch FROM leader WHERE id = 1"))
-        .await?;
+async fn read_epoch(connection: &mut Connection, site: Site<'_>) -> Result<Epochs, Error> {
+    let select = "SELECT id, epoch, COALESCE(log_epoch, epoch) AS log FROM leader WHERE id = 1";
+    let rows = LEADER.select(connection, site, sqlx::query(select)).await?;
     match rows.first() {
-        Some(row) => Ok(row.get::<i64>("epoch")?.cast_unsigned()),
+        Some(row) => Ok(Epochs {
+            identity: row.get::<i64>("epoch")?.cast_unsigned(),
+            log: row.get::<i64>("log")?.cast_unsigned(),
+        }),
         None => Err(site.corrupt("table `leader` has no row")),
     }
 }

@@ -28,12 +28,13 @@ pub struct Restored {
 impl Store {
     /// Puts a copy of `backup` in the place of the store at `place`, which may be damaged or
     /// missing, and moves that aside. The backup is verified before anything is moved, and migrated
-    /// when it is of an older version; the file itself stays as it is.
+    /// when it is of an older version; the file itself stays as it is. The log of the copy goes by
+    /// `new_epoch`, a random number, from here on.
     ///
     /// # Errors
     /// When somebody leads over the store, when the backup is not sound, or when the copy can't be
     /// made. Everything is as it was then. Cut off in the end, it is to be done again.
-    pub async fn restore(backup: &Path, place: &Path) -> Result<Restored, Error> {
+    pub async fn restore(backup: &Path, place: &Path, new_epoch: u64) -> Result<Restored, Error> {
         let site = Site { path: place, doing: "restoring the store" };
         let directory = place.parent().filter(|directory| !directory.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
@@ -42,6 +43,7 @@ impl Store {
         let draft = beside(place, ".restoring");
         clear(&draft, site)?;
         let folded = copy(backup, &draft).await?;
+        rename_log(&draft, new_epoch).await?;
         let replaced = put_aside(place, site)?;
         fs::rename(&draft, place).map_err(|error| site.io(error))?;
         fs::File::open(directory)
@@ -74,6 +76,19 @@ async fn copy(backup: &Path, draft: &Path) -> Result<Folded, Error> {
     let folded = verify(&store).await?;
     store.close().await?;
     Ok(folded)
+}
+
+/// Whoever knows a place in the log that the backup was made of must learn that it is not in this
+/// one: the same numbers will be given to other events.
+async fn rename_log(draft: &Path, epoch: u64) -> Result<(), Error> {
+    let site = Site { path: draft, doing: "naming the log of the copy" };
+    let mut connection = sqlite::connect_writer(site).await?;
+    sqlx::query("UPDATE leader SET log_epoch = $1 WHERE id = 1")
+        .bind(epoch.cast_signed())
+        .execute(&mut connection)
+        .await
+        .map_err(|error| sqlite::failure(site, error))?;
+    sqlite::close(connection, site).await
 }
 
 async fn verify(store: &Store) -> Result<Folded, Error> {

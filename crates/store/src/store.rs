@@ -22,9 +22,16 @@ pub(crate) static LEADER: Table =
 #[derive(Debug)]
 pub struct Store {
     pub(crate) path: PathBuf,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: Epochs,
     pub(crate) readers: Pool,
     pub(crate) lead: Option<Lead>,
+}
+
+/// What a store and its log are told apart by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epochs {
+    pub(crate) identity: u64,
+    pub(crate) log: u64,
 }
 
 /// What only the leader has.
@@ -52,11 +59,19 @@ impl Store {
         &self.path
     }
 
-    /// The identity that the store got when it was created. Event numbers of stores with
-    /// different epochs have nothing to do with each other.
+    /// The name of its log. Event numbers of logs with different epochs have nothing to do with
+    /// each other; a restored store has another one than the store that was backed up, since the
+    /// numbers after the backup mean other events in each.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.epoch.log
+    }
+
+    /// The identity that the store got when it was created, and that every copy of it keeps. What
+    /// it left elsewhere (references, trailers of commits) is known by it.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.epoch.identity
     }
 
     /// The term of this leadership; `None` when the store was opened to read.

@@ -132,6 +132,10 @@ async fn pages_follow_each_other_without_gaps() {
     }
     assert_eq!(Value::from(seen), all["events"]);
     get(&router, "/api/v1/events?after=78.1").await.check_problem(404, "unknown_epoch");
+    for beyond in [format!("{EPOCH}.{}", count + 1), (count + 1).to_string()] {
+        let answer = get(&router, &format!("/api/v1/events?after={beyond}")).await;
+        answer.check_problem(404, "unknown_place");
+    }
 }
 
 #[tokio::test]
@@ -203,11 +207,21 @@ async fn a_stream_without_a_place_begins_now_and_follows_what_happens() {
 async fn a_place_in_another_log_resets_the_client() {
     let project = Project::start().await;
     let router = over_socket(&project);
-    let mut stream = Stream::open(&router, "", Some("78.3")).await;
-    let reset = Frame { id: Some(String::new()), event: Some("reset".to_owned()), data: json!({}) };
-    assert_eq!(stream.next().await, reset);
-    submit(&router).await;
-    assert_eq!(stream.next().await.data["seq"], 1);
+    let beyond = format!("{EPOCH}.999999");
+    for place in ["78.3", &beyond] {
+        let known = page(&router, "").await["events"].as_array().expect("a list").len();
+        let mut stream = Stream::open(&router, "", Some(place)).await;
+        let reset =
+            Frame { id: Some(String::new()), event: Some("reset".to_owned()), data: json!({}) };
+        assert_eq!(stream.next().await, reset);
+        // It goes on with what happens from now on.
+        if known == 0 {
+            submit(&router).await
+        } else {
+            stop(&router).await
+        }
+        assert_eq!(stream.next().await.data["seq"], known + 1);
+    }
 }
 
 #[tokio::test]

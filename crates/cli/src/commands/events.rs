@@ -76,7 +76,9 @@ async fn follow(
                 print(app, &event)?;
                 after = Some(event.id);
             }
-            Some(Ok(Watched::Reset)) => app.console.warn("some events are not kept any more"),
+            Some(Ok(Watched::Reset)) => app
+                .console
+                .warn("the log is another one than before; what happened in between is not shown"),
             // Once more from where we are; if that fails too, the coordinator has ended.
             Some(Err(Error::BrokenOff { .. })) | None => {
                 stream = Box::pin(client.watch(after.as_deref(), run).await?);

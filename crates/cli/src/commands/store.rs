@@ -84,9 +84,12 @@ async fn place(app: &App) -> Result<PathBuf, Error> {
 }
 
 async fn open(path: &Path, mode: Mode) -> Result<Store, StoreError> {
-    // SQL integers are signed.
-    let new_epoch = identity::seed() >> 1;
-    Store::open(OpenOptions { path: path.to_owned(), mode, new_epoch }).await
+    Store::open(OpenOptions { path: path.to_owned(), mode, new_epoch: new_epoch() }).await
+}
+
+/// A random number. SQL integers are signed.
+fn new_epoch() -> u64 {
+    identity::seed() >> 1
 }
 
 async fn backup(place: &Path, file: PathBuf) -> Result<Backup, Error> {
@@ -114,7 +117,7 @@ async fn check(place: PathBuf) -> Result<Checked, Error> {
 }
 
 async fn restore(file: &Path, place: PathBuf) -> Result<RestoredView, Error> {
-    let Restored { replaced, folded } = Store::restore(file, &place).await?;
+    let Restored { replaced, folded } = Store::restore(file, &place, new_epoch()).await?;
     Ok(RestoredView { store: place, replaced, verified: folded.into() })
 }
 

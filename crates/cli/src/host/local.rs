@@ -241,7 +241,7 @@ pub(super) async fn open<C: CoordinatorEnd>(
         engine: engine.clone(),
         store: Arc::clone(&ground.store),
         repository: ground.project.repository.clone(),
-        owner: results::owner(ground.store.epoch()),
+        owner: results::owner(ground.store.identity()),
         directory: ground.places.sub("results"),
         parcels,
     };
@@ -264,7 +264,7 @@ pub(super) fn integrate(
         identity: ground.author.clone(),
         clock: ground.clock.clone(),
         bell: Arc::clone(&opened.bell),
-        owner: results::owner(ground.store.epoch()),
+        owner: results::owner(ground.store.identity()),
         parcels,
     };
     hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
@@ -299,7 +299,7 @@ pub(super) async fn prepare(project: &Project) -> Result<Ground, Error> {
     };
     let store = Store::open(options).await.map_err(Error::Store)?;
     // From here on the project is ours alone.
-    let marker = format!("kapelle-{:x}-", store.epoch());
+    let marker = format!("kapelle-{:x}-", store.identity());
     if let Err(error) = sweep_strays(&marker) {
         tracing::warn!(error = %Chain(&error), "processes of an earlier coordinator can't be looked for");
     }

@@ -51,20 +51,23 @@ async fn a_backup_takes_the_place_of_a_store_and_nothing_is_lost() {
     store.backup(&backup).await.expect("a backup");
     stage.submit(stage::run(9, 1), vec![stage::task("late", &[])]);
     stage.commit(&store).await.expect("a commit after the backup");
-    let led = Store::restore(&backup, &place.path()).await;
+    let led = Store::restore(&backup, &place.path(), 2).await;
     assert!(matches!(led, Err(Error::Locked { .. })), "{led:?}");
     // As after a crash: the newest commits are in the log only.
     let crashed = Place::new();
     for name in ["state.db", "state.db-wal"] {
         std::fs::copy(place.file(name), crashed.file(name)).expect("a copy");
     }
+    let identity = store.identity();
     store.close().await.expect("an orderly end");
 
     for (at, first) in [(&place, true), (&crashed, true), (&place, false)] {
-        let restored = Store::restore(&backup, &at.path()).await.expect("a restore");
+        let restored = Store::restore(&backup, &at.path(), 2).await.expect("a restore");
         assert_eq!(restored.folded.events, kept.0);
         let store = at.lead().await;
         assert_eq!(store.last_seq().await.expect("the end of its log"), kept);
+        // Its next events are others than those that had the same numbers before.
+        assert_eq!((store.epoch(), store.identity()), (2, identity));
         store.close().await.expect("an orderly end");
         let aside = at.file(if first { "state.db.replaced" } else { "state.db.replaced-2" });
         assert_eq!(restored.replaced.as_deref(), Some(aside.as_path()));
@@ -90,7 +93,7 @@ async fn only_a_sound_backup_takes_the_place_of_a_store() {
     std::fs::write(&other, "no database at all, but long enough to be looked at".repeat(99))
         .expect("a file");
     for bad in [broken.path(), other, place.file("none.db")] {
-        let refused = Store::restore(&bad, &place.path()).await;
+        let refused = Store::restore(&bad, &place.path(), 2).await;
         assert!(refused.is_err(), "{bad:?}: {refused:?}");
         let store = place.lead().await;
         assert_eq!(store.last_seq().await.expect("the end of its log"), stage.last_seq);
@@ -101,9 +104,9 @@ async fn only_a_sound_backup_takes_the_place_of_a_store() {
     let backup = place.file("backup.db");
     std::fs::copy(place.path(), &backup).expect("a copy");
     std::fs::write(place.path(), "damage").expect("a file");
-    Store::restore(&backup, &place.path()).await.expect("a restore");
+    Store::restore(&backup, &place.path(), 2).await.expect("a restore");
     std::fs::remove_file(place.path()).expect("it is there");
-    let restored = Store::restore(&backup, &place.path()).await.expect("a restore");
+    let restored = Store::restore(&backup, &place.path(), 2).await.expect("a restore");
     assert_eq!(restored.replaced, None);
     assert_eq!(place.lead().await.last_seq().await.expect("the end"), stage.last_seq);
 }
