@@ -78,7 +78,7 @@ impl Service {
     #[must_use]
     pub fn health(&self) -> view::HealthView {
         view::HealthView {
-            status: "ok".to_owned(),
+            status: view::HealthView::status_of(self.is_draining()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             project: self.0.project.root().display().to_string(),
@@ -99,5 +99,27 @@ impl Service {
     /// Asks the process to take nothing new, finish what runs, and end.
     pub fn shutdown(&self) {
         self.0.shutdown.cancel();
+    }
+
+    /// Whether it was asked to.
+    fn is_draining(&self) -> bool {
+        self.0.shutdown.is_cancelled()
+    }
+
+    /// Work that nobody would do must not be taken.
+    fn require_takes_work(&self) -> Result<(), Error> {
+        if self.is_draining() {
+            return Err(Error {
+                kind: Kind::Unavailable,
+                code: "draining",
+                message: "the coordinator is draining: it takes nothing new, and ends when what \
+                          runs is done"
+                    .to_owned(),
+                hint: Some(
+                    "do it again when it has ended; `kapelle status` shows what runs".to_owned(),
+                ),
+            });
+        }
+        Ok(())
     }
 }

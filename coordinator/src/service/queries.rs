@@ -72,6 +72,7 @@ impl Service {
             open_runs,
             recent_runs,
             workers: self.workers().await?,
+            draining: self.is_draining(),
         };
         if let Some((path, roadmap)) = roadmap {
             status.roadmap = Some(path.display().to_string());
@@ -248,6 +249,9 @@ impl Service {
 
     fn view_of(&self, task: &StoredTask, keys: &[String], facts: &Facts) -> TaskView {
         let reason = match facts.explanations.get(&task.id) {
+            Some(explanation) if self.is_draining() && why::is_to_start(&explanation.reason) => {
+                why::DRAINING.to_owned()
+            }
             Some(explanation) => why::in_words(explanation, self.0.clock.now()),
             None => why::of_ended(task, keys),
         };

@@ -82,6 +82,7 @@ impl Service {
             notes.push("a dry run: nothing was started".to_owned());
             return Ok(RunAccepted { run: None, tasks: planned(&tasks), notes });
         }
+        self.require_takes_work()?;
         let chosen = target::choose(&self.0.project).await?;
         let concurrency = match (&request.select, request.concurrency) {
             (_, Some(concurrency)) => concurrency,
@@ -171,6 +172,7 @@ impl Service {
     /// # Errors
     /// When the run is open or has nothing left to do.
     pub async fn resume(&self, id: &str) -> Result<RunDetail, Error> {
+        self.require_takes_work()?;
         let run = self.find_run(id).await?;
         self.0.engine.recall(run).await??;
         let resumption = self.resumption(run).await?;

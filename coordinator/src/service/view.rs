@@ -5,6 +5,7 @@
 //! whoever shows it makes it harmless first.
 
 mod admission;
+mod health;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use admission::{InvitationRequest, InvitationView, RevocationView};
+pub use health::HealthView;
 
 /// A run in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -228,6 +230,8 @@ pub struct StatusView {
     pub recent_runs: Vec<RunView>,
     /// The workers.
     pub workers: Vec<WorkerView>,
+    /// Whether the coordinator takes nothing new and ends once what runs is done.
+    pub draining: bool,
 }
 
 /// A worker.
@@ -682,19 +686,4 @@ pub struct TaskReport {
     pub attempts: Vec<AttemptView>,
     /// What was said to it.
     pub commands: Vec<CommandView>,
-}
-
-/// The process that answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct HealthView {
-    /// `ok`.
-    pub status: String,
-    /// The version of the program.
-    pub version: String,
-    /// Its process id.
-    pub pid: u32,
-    /// The project's root.
-    pub project: String,
-    /// What it was started as, such as `run` or `up`.
-    pub role: String,
 }

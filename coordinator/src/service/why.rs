@@ -44,7 +44,11 @@ impl Service {
         }
         if let Some(explanation) = self.explanation(task.id).await? {
             self.add_holders(&explanation, &mut details).await?;
-            hints.extend(hint(&explanation.reason, &view.id));
+            if self.is_draining() && is_to_start(&explanation.reason) {
+                hints.push(format!("kapelle resume {}, when it has ended", view.run));
+            } else {
+                hints.extend(hint(&explanation.reason, &view.id));
+            }
         }
         if let Some(snapshot) =
             task.record.snapshot.as_ref().filter(|_| !task.record.state.is_ended())
@@ -163,6 +167,27 @@ impl Service {
             details.push(format!("running now: {}", holders.join(", ")));
         }
         Ok(())
+    }
+}
+
+/// Why nothing is started any more.
+pub(super) const DRAINING: &str = "the coordinator is draining: nothing new is started";
+
+/// Whether it waits for nothing but to be started by the coordinator.
+pub(super) fn is_to_start(reason: &Waiting) -> bool {
+    match reason {
+        Waiting::Room { wait } => !matches!(wait, Wait::Paused { .. } | Wait::Deferred { .. }),
+        Waiting::Next | Waiting::Retry { .. } => true,
+        Waiting::Dependencies { .. }
+        | Waiting::Offered
+        | Waiting::Held { .. }
+        | Waiting::Reported { .. }
+        | Waiting::Integration { .. }
+        | Waiting::Hindered { .. }
+        | Waiting::Succeeded { .. }
+        | Waiting::Failed { .. }
+        | Waiting::Cancelled
+        | Waiting::Skipped { .. } => false,
     }
 }
 

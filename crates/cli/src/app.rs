@@ -81,7 +81,7 @@ impl App {
             Ok(project) => return self.connect_to(&project, need).await,
             Err(error) => error,
         };
-        let Some(client) = host::running(&Project::socket_in(&root)).await? else {
+        let Some((client, _)) = host::running(&Project::socket_in(&root)).await? else {
             return Err(broken);
         };
         let problem = broken.problem();

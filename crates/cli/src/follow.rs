@@ -237,6 +237,10 @@ impl<'a> Follower<'a> {
         if wanted.is_empty() {
             return Ok(None);
         }
+        // It says so itself, and ends soon.
+        if self.client().health().await?.is_draining() {
+            return Ok(None);
+        }
         let workers = self.client().workers().await?;
         let placeable = |agent: &String| {
             workers.iter().any(|worker| {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::client::Client;
 use crate::project::Project;
+use crate::view::HealthView;
 
 pub use error::Error;
 pub use local::Hosted;
@@ -69,8 +70,12 @@ pub struct Connection {
 pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error> {
     let deadline = tokio::time::Instant::now() + BUSY_MAX;
     loop {
-        if let Some(client) = running(&project.socket()).await? {
-            return Ok(Connection { client, hosted: None });
+        if let Some((client, health)) = running(&project.socket()).await? {
+            // Work is for the next one, which may be us: this one takes none any more.
+            let leaves = health.is_draining() && matches!(need, Need::Work(_));
+            if !leaves || tokio::time::Instant::now() >= deadline {
+                return Ok(Connection { client, hosted: None });
+            }
         }
         match local::start(project, need).await {
             Ok(hosted) => {
@@ -84,7 +89,7 @@ pub async fn connect(project: &Project, need: Need) -> Result<Connection, Error>
             }
             // It answers after all.
             Err(error) if error.is_taken() => {
-                let client = running(&project.socket()).await?.ok_or(error)?;
+                let (client, _) = running(&project.socket()).await?.ok_or(error)?;
                 return Ok(Connection { client, hosted: None });
             }
             Err(error) => return Err(error),
@@ -102,7 +107,7 @@ pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     loop {
         match fleet::coordinate(project).await {
             Err(error) if error.is_taken() => {
-                if let Some(client) = running(&project.socket()).await? {
+                if let Some((client, _)) = running(&project.socket()).await? {
                     return Err(Error::runs_already(&client).await.unwrap_or(error));
                 }
                 if tokio::time::Instant::now() >= deadline {
@@ -115,14 +120,15 @@ pub async fn coordinate(project: &Project) -> Result<Hosted, Error> {
     }
 }
 
-/// A client of the coordinator that answers on a project's socket, if one does.
+/// A client of the coordinator that answers on a project's socket, if one does, and what it says of
+/// itself.
 ///
 /// # Errors
 /// When no client can be made.
-pub async fn running(socket: &Path) -> Result<Option<Client>, Error> {
+pub async fn running(socket: &Path) -> Result<Option<(Client, HealthView)>, Error> {
     if !socket.exists() {
         return Ok(None);
     }
     let client = Client::socket(socket).map_err(|source| Error::client(&source))?;
-    Ok(client.health().await.is_ok().then_some(client))
+    Ok(client.health().await.ok().map(|health| (client, health)))
 }

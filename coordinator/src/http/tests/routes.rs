@@ -167,6 +167,39 @@ async fn the_end_of_the_process_can_be_asked_for() {
     assert!(project.shutdown.is_cancelled());
 }
 
+/// Whoever ends takes nothing that it won't do, and says why what it has isn't started.
+#[tokio::test]
+async fn a_coordinator_that_drains_takes_no_work_and_says_so() {
+    let project = Project::start().await;
+    let router = over_socket(&project);
+    submit(&router).await;
+    assert_eq!(get_json(&router, "/health").await["status"], "ok");
+    assert_eq!(get_json(&router, "/api/v1/status").await["draining"], false);
+    project.shutdown.cancel();
+    let events = get_json(&router, "/api/v1/events").await;
+    let wanted = json!({"select": {"kind": "streams", "ids": ["1.1"]}});
+    post(&router, "/api/v1/runs", wanted).await.check_problem(409, "claimed");
+    let refused = post(&router, "/api/v1/runs/r-1/resume", Value::Null).await;
+    refused.check_problem(503, "draining");
+    assert_eq!(get_json(&router, "/api/v1/events").await, events, "nothing was recorded");
+    assert_eq!(get_json(&router, "/health").await["status"], "draining");
+    assert_eq!(get_json(&router, "/api/v1/status").await["draining"], true);
+    let why = get_json(&router, "/api/v1/tasks/1.1/why").await;
+    assert_eq!(why["answer"], "ready: the coordinator is draining: nothing new is started");
+    assert_eq!(why["hints"], json!(["kapelle resume r-1, when it has ended"]));
+}
+
+/// The same for what is new to it.
+#[tokio::test]
+async fn a_coordinator_that_drains_starts_no_run() {
+    let project = Project::start().await;
+    let router = over_socket(&project);
+    project.shutdown.cancel();
+    let wanted = json!({"select": {"kind": "next"}});
+    post(&router, "/api/v1/runs", wanted).await.check_problem(503, "draining");
+    assert_eq!(get_json(&router, "/api/v1/events").await["events"], json!([]));
+}
+
 #[tokio::test]
 async fn everything_stops_but_what_is_spared() {
     let project = Project::start().await;

@@ -92,6 +92,8 @@ impl Hosted {
     /// # Errors
     /// When the store can't be closed in an orderly way; what was recorded is safe all the same.
     pub async fn finish(&self, how: How) -> Result<Ending, Error> {
+        // From here on whatever is submitted would not be done.
+        self.alarm.wanted.cancel();
         if how == How::Stop {
             self.kill.cancel();
         }

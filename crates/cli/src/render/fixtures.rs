@@ -232,6 +232,7 @@ pub(crate) fn status() -> StatusView {
             protocol: (1, 1),
             seen_at: NOW - 4_000,
         }],
+        draining: false,
     }
 }
 

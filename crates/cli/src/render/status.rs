@@ -97,6 +97,11 @@ fn runs(canvas: &Canvas, runs: &[RunView]) -> String {
 impl Show for StatusView {
     fn text(&self, canvas: &Canvas) -> String {
         let mut text = summary(canvas, self);
+        if self.draining {
+            let line = "  The coordinator is draining: nothing new is started.";
+            text.push_str(&canvas.fit(&canvas.paint(Tone::Warn, line)));
+            text.push('\n');
+        }
         if self.diagnostics > 0 {
             let findings = plural(number(self.diagnostics), "finding");
             let line = format!("  {findings} in the roadmap: kapelle roadmap check");
