@@ -31,7 +31,16 @@ fn a_backup_of_a_living_store_can_be_checked_and_restored() {
     assert_eq!(project.kapelle(&["run", "1.2"]).code, Some(0));
     let after = project.json(&["store", "check", "--json"]);
     assert_eq!(after["runs"], 2, "{after}");
+    let events = project.kapelle(&["events", "--json"]).stdout;
+    let last: serde_json::Value =
+        events.lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("an event");
+    let place = last["id"].as_str().expect("a place");
+    let none = project.kapelle(&["events", "--after", place, "--json"]);
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), ""));
     let restored = project.json(&["store", "restore", backup, "--json"]);
+    // The numbers after the backup are for other events now, and nobody is told that all is well.
+    let lost = project.kapelle(&["events", "--after", place]);
+    assert!(lost.code != Some(0) && lost.stderr.contains("of another log"), "{lost:?}");
     let checked = project.json(&["store", "check", backup, "--json"]);
     assert_eq!(restored["events"], checked["events"], "{restored} {checked}");
     let runs = project.json(&["runs", "--json"]);
