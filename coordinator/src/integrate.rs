@@ -53,6 +53,9 @@ const RACES_MAX: u32 = 20;
 /// How long the queue waits when nothing rings.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// How long somebody who only looks at a project waits for a move to be finished.
+const MOVE_MAX: Duration = Duration::from_secs(5);
+
 /// Checks a merged tree in the given directory, which was made from the given commit; the name
 /// marks the processes. Fails with the reason when this machine can't run them. Injected, because
 /// running commands under supervision is the worker's art.
@@ -142,6 +145,25 @@ impl Integrator {
             }
             if stop.is_cancelled() {
                 return;
+            }
+        }
+    }
+
+    /// Finishes the moves that were announced by a coordinator that is gone, and nothing else: for a
+    /// process that has no work done. What it can't finish soon is left to one that has.
+    pub async fn finish_moves(&self) {
+        let Ok(waiting) = self.waiting().await else { return };
+        for one in waiting {
+            let Some(prepared) = &one.prepared else { continue };
+            let finished = self.finish_announced(&one, prepared);
+            match tokio::time::timeout(MOVE_MAX, finished).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(attempt = %one.attempt, error = %Chain(&error), "a move that was announced can't be finished now");
+                }
+                Err(_) => {
+                    tracing::warn!(attempt = %one.attempt, "a move that was announced takes too long to be finished now");
+                }
             }
         }
     }

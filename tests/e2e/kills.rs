@@ -40,6 +40,11 @@ fn a_batch_survives_twenty_kills() {
         }
         running.kill_tree();
         kills += 1;
+        // Whoever only looks finishes what had begun: the user's tree isn't left half moved.
+        let looked = project.kapelle(&["status", "--json"]);
+        assert_eq!(looked.code, Some(0), "{looked:?}");
+        assert_eq!(project.git(&["status", "--porcelain"]).trim(), "", "after {kills} kills");
+        assert!(!project.root().join(".git/index.lock").exists(), "after {kills} kills");
         running = project.start(&["resume"]);
     }
     let finished = running.wait();

@@ -177,6 +177,8 @@ pub(super) async fn start(project: &Project, need: Need) -> Result<Hosted, Error
         let worker = worker(ground, worker_end);
         let work = worker.run(hosted.worker.end.clone(), hosted.kill.clone());
         hosted.worker.run("worker", work, &hosted.alarm);
+    } else {
+        integrator(&ground, &opened, None).finish_moves().await;
     }
     Ok(hosted)
 }
@@ -259,7 +261,12 @@ pub(super) fn integrate(
     parcels: Option<Arc<dyn Parcels>>,
     hosted: &Hosted,
 ) {
-    let integrator = Integrator {
+    let integrator = integrator(ground, opened, parcels);
+    hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
+}
+
+fn integrator(ground: &Ground, opened: &Opened, parcels: Option<Arc<dyn Parcels>>) -> Integrator {
+    Integrator {
         project: ground.project.clone(),
         engine: opened.engine.clone(),
         check: check_tree(ground),
@@ -268,8 +275,7 @@ pub(super) fn integrate(
         bell: Arc::clone(&opened.bell),
         owner: results::owner(ground.store.identity()),
         parcels,
-    };
-    hosted.merges.tasks.spawn(integrator.run(hosted.merges.end.clone(), hosted.kill.clone()));
+    }
 }
 
 /// The roles of coordinators that a command starts for itself alone.
