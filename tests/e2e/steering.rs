@@ -111,7 +111,7 @@ fn what_has_ended_long_ago_says_so() {
     let project = project(&streams);
     std::fs::write(project.around().join("go"), "").expect("a file");
     let place = project.around().display().to_string();
-    let finished = project.kapelle_with(&["run"], &[("PLACE", &place)]);
+    let finished = project.kapelle_with(&["batch", "-n", "1"], &[("PLACE", &place)]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     // Each of these has a coordinator of its own, which has loaded open runs alone.
     for args in [
