@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::fleet::{settle_worker, wait_for_coordinator};
 
-/// It takes long enough to be under way when its machine fails, and ends before its worker gives up.
+/// It takes long enough to be under way when its machine fails.
 const AGENT: &str = "sleep 1; mkdir -p out; echo done > out/$KAPELLE_STREAM";
 
 const STREAMS: usize = 12;
@@ -22,10 +22,10 @@ struct Member {
 }
 
 impl Member {
-    fn start(project: &Project, port: u16, name: &'static str) -> Self {
+    fn start(project: &Project, port: u16, name: &'static str, agent: &str) -> Self {
         let machine = Machine::new();
         let url = format!("nats://{}:{port}", machine.here());
-        let words = settle_worker(project, &url, name, AGENT);
+        let words = settle_worker(project, &url, name, agent);
         let mut member = Self { name, machine, words, running: None };
         member.start_again(project);
         member
@@ -83,8 +83,11 @@ fn what_comes_out_does_not_depend_on_the_machines_that_fail() {
     let url = format!("nats://{}:{}", conductor.here(), nats.port());
     let coordinator = project.start_on(&conductor, &["coordinator", "--nats", &url]);
     wait_for_coordinator(&project);
-    let mut members =
-        ["dies", "is-cut-off", "freezes"].map(|name| Member::start(&project, nats.port(), name));
+    // Behind the cable that is pulled, an agent ends after that, and before its worker gives up.
+    let pulled = project.around().join("pulled");
+    let waits = format!("until test -e {}; do sleep 0.05; done; {AGENT}", pulled.display());
+    let mut members = [("dies", AGENT), ("is-cut-off", &waits), ("freezes", AGENT)]
+        .map(|(name, agent)| Member::start(&project, nats.port(), name, agent));
     project.wait_for("three workers", || (heard(&project).len() == 3).then_some(()));
     let batch = project.start(&["batch", "-n", "6"]);
     project.wait_for("agents on all three", || {
@@ -94,6 +97,7 @@ fn what_comes_out_does_not_depend_on_the_machines_that_fail() {
 
     members[0].running.take().expect("it runs").kill_tree();
     members[1].machine.cut();
+    std::fs::write(&pulled, "").expect("a file");
     members[2].signal(Signal::SIGSTOP);
     project.wait_for("all three to be given up", || {
         (events(&project, "attempt_ended", "(lost)") >= 3 && heard(&project).is_empty())
@@ -117,7 +121,7 @@ fn what_comes_out_does_not_depend_on_the_machines_that_fail() {
     files.sort();
     assert_eq!(files, expected);
     assert!(!project.read("plans/roadmap.md").contains("Not Started"), "the roadmap is true");
-    // The agent behind the pulled cable had finished; its result came when it was too late.
+    // The result from behind the pulled cable came when it was too late.
     project.wait_for("a late result", || (events(&project, "orphan_kept", "") >= 1).then_some(()));
 
     for member in &members {

@@ -57,6 +57,10 @@ impl Pretender {
                 (serde_json::to_string(&run).expect("JSON"), false)
             }
             "/api/v1/workers" => ("[]".to_owned(), false),
+            "/health" => {
+                let health = r#"{"status":"ok","version":"0","pid":1,"project":"","role":"up"}"#;
+                (health.to_owned(), false)
+            }
             _ => {
                 let mut streams = self.streams.lock().expect("no test panics here");
                 let body = streams.pop().unwrap_or_default();
