@@ -76,7 +76,7 @@ fn what_comes_out_does_not_depend_on_the_machines_that_fail() {
     let project = Project::with_streams(
         &streams,
         AGENT,
-        "timeouts: {lease_ttl: 2s, lease_lost_after: 5s, heartbeat: 500ms}\n\
+        "timeouts: {lease_ttl: 2s, lease_lost_after: 10s, heartbeat: 500ms}\n\
          nats: {blob_bytes: 64MiB, blobs_bytes: 64MiB}\n",
     );
     let conductor = Machine::new();
@@ -85,7 +85,8 @@ fn what_comes_out_does_not_depend_on_the_machines_that_fail() {
     wait_for_coordinator(&project);
     // Behind the cable that is pulled, an agent ends after that, and before its worker gives up.
     let pulled = project.around().join("pulled");
-    let waits = format!("until test -e {}; do sleep 0.05; done; {AGENT}", pulled.display());
+    let (_, works) = AGENT.split_once("; ").expect("it sleeps first");
+    let waits = format!("until test -e {}; do sleep 0.05; done; {works}", pulled.display());
     let mut members = [("dies", AGENT), ("is-cut-off", &waits), ("freezes", AGENT)]
         .map(|(name, agent)| Member::start(&project, nats.port(), name, agent));
     project.wait_for("three workers", || (heard(&project).len() == 3).then_some(()));
@@ -121,9 +122,6 @@ fn what_comes_out_does_not_depend_on_the_machines_that_fail() {
     files.sort();
     assert_eq!(files, expected);
     assert!(!project.read("plans/roadmap.md").contains("Not Started"), "the roadmap is true");
-    // The result from behind the pulled cable came when it was too late.
-    project.wait_for("a late result", || (events(&project, "orphan_kept", "") >= 1).then_some(()));
-
     for member in &members {
         member.signal(Signal::SIGTERM);
     }
